@@ -1,0 +1,36 @@
+# Language level, warnings, sanitizers and build options. Presets in CMakePresets.json set these.
+option(GRAB_BUILD_TESTS "Build the tests" ON)
+option(GRAB_BUILD_BENCH "Build the benchmarks" ON)
+option(GRAB_WERROR "Treat warnings as errors (CI does)" OFF)
+set(GRAB_SANITIZE "" CACHE STRING "Sanitizers, as given to -fsanitize= (empty: none)")
+
+set(CMAKE_CXX_STANDARD 20)
+set(CMAKE_CXX_STANDARD_REQUIRED ON)
+set(CMAKE_CXX_EXTENSIONS OFF)
+set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
+set(CMAKE_RUNTIME_OUTPUT_DIRECTORY "${CMAKE_BINARY_DIR}/bin")
+if(NOT CMAKE_BUILD_TYPE)
+  set(CMAKE_BUILD_TYPE Release)
+endif()
+
+# A release keeps its checks: GRAB_CHECK does not depend on NDEBUG.
+set(CMAKE_CXX_FLAGS_RELEASE "-O3 -DNDEBUG")
+set(CMAKE_CXX_FLAGS_DEBUG "-O0 -g1")
+
+find_program(CCACHE_PROGRAM ccache)
+if(CCACHE_PROGRAM AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
+  set(CMAKE_CXX_COMPILER_LAUNCHER "${CCACHE_PROGRAM}")
+endif()
+find_program(MOLD_PROGRAM mold)
+if(MOLD_PROGRAM)
+  add_link_options(-fuse-ld=mold)
+endif()
+
+add_compile_options(-Wall -Wextra -Wshadow -Wnon-virtual-dtor -Wno-missing-field-initializers)
+if(GRAB_WERROR)
+  add_compile_options(-Werror)
+endif()
+if(GRAB_SANITIZE)
+  add_compile_options(-fsanitize=${GRAB_SANITIZE} -fno-omit-frame-pointer)
+  add_link_options(-fsanitize=${GRAB_SANITIZE})
+endif()
