@@ -1,5 +1,6 @@
-// Whole files and durable writes. A file written by WriteFileDurably either has its full content or does not exist
-// under its name; a directory written to `dir.tmp` and committed exists under its name only when complete.
+// Whole files and durable writes. A file written by WriteFileDurably either has its full content or
+// does not exist under its name; a directory written to `dir.tmp` and committed exists under its
+// name only when complete.
 #pragma once
 
 #include <cstdint>
@@ -19,7 +20,8 @@ StatusOr<std::string> ReadFile(const std::string& path, uint64_t bytes_max);
 // Writes `path`.tmp, syncs it, renames it over `path`, syncs the folder.
 Status WriteFileDurably(const std::string& path, absl::string_view content);
 
-// Syncs every file in `tmp_dir` and the folder, then renames it to `dir` (which must not exist) and syncs the parent.
+// Syncs every file in `tmp_dir` and the folder, then renames it to `dir` (which must not exist) and
+// syncs the parent.
 Status CommitDirectory(const std::string& tmp_dir, const std::string& dir);
 
 Status MakeDirectories(const std::string& path);
@@ -31,7 +33,8 @@ StatusOr<std::vector<std::string>> ListDirectory(const std::string& dir);
 
 std::string JoinPath(absl::string_view dir, absl::string_view name);
 
-// A file open for reading at offsets. Thread-compatible; Read is const and may be called concurrently.
+// A file open for reading at offsets. Thread-compatible; Read is const and may be called
+// concurrently.
 class RandomAccessFile {
  public:
   static StatusOr<std::unique_ptr<RandomAccessFile>> Open(const std::string& path);
@@ -52,7 +55,8 @@ class RandomAccessFile {
   uint64_t size_bytes_;
 };
 
-// A new file written in sequence; every write is checked. Close() syncs; a writer destroyed unclosed leaves a partial file.
+// A new file written in sequence; every write is checked. Close() syncs; a writer destroyed
+// unclosed leaves a partial file.
 class SequentialFile {
  public:
   static StatusOr<std::unique_ptr<SequentialFile>> Create(const std::string& path);

@@ -1,4 +1,5 @@
-// The project's only hash: XXH3-64. Ids are hashed as their text, so that 42 in a CSV, in Parquet and in a request agree.
+// The project's only hash: XXH3-64. Ids are hashed as their text, so that 42 in a CSV, in Parquet
+// and in a request agree.
 #pragma once
 
 #include <cstddef>

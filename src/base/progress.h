@@ -20,8 +20,8 @@ class Progress {
 // Reports nothing.
 Progress& NoProgress();
 
-// On a terminal one line redrawn with a bar, rate and time left; elsewhere a plain line at most every ten seconds.
-// Writes to standard error.
+// On a terminal one line redrawn with a bar, rate and time left; elsewhere a plain line at most
+// every ten seconds. Writes to standard error.
 std::unique_ptr<Progress> MakeConsoleProgress();
 
 // "1.23 M", "45.6 k", "789".

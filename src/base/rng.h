@@ -1,5 +1,5 @@
-// Counter-based random numbers: the value depends only on (seed, stream, index), never on call order or thread.
-// A generator is three words; saving `index` is enough to resume exactly.
+// Counter-based random numbers: the value depends only on (seed, stream, index), never on call
+// order or thread. A generator is three words; saving `index` is enough to resume exactly.
 #pragma once
 
 #include <cmath>
@@ -8,7 +8,8 @@
 
 namespace grab {
 
-// SplitMix64's finaliser (Steele, Lea, Flood, "Fast splittable pseudorandom number generators", 2014).
+// SplitMix64's finaliser (Steele, Lea, Flood, "Fast splittable pseudorandom number generators",
+// 2014).
 constexpr uint64_t Mix64(uint64_t x) {
   x += 0x9e3779b97f4a7c15ULL;
   x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9ULL;

@@ -154,7 +154,7 @@ StatusOr<TokenSlot> SlotFromJson(const nlohmann::json& json, const TokenSpec& sp
   }
   const size_t fields_expected = slot.kind == SlotKind::kActions ? 0 : 1;
   const bool count_ok = slot.kind == SlotKind::kCross ? slot.fields.size() >= 2
-                                                       : slot.fields.size() == fields_expected;
+                                                      : slot.fields.size() == fields_expected;
   if (!count_ok) return invalid("wrong number of fields for its kind");
   if (slot.kind == SlotKind::kDense) {
     const FieldSchema& field = spec.schema.fields[static_cast<size_t>(slot.fields[0])];

@@ -7,8 +7,8 @@
 namespace grab {
 namespace {
 
-// Keys of the actions slot: 1 + i where action i is set, kActionUnknown + i where it is not known, kActionNone where all
-// are known and none is set.
+// Keys of the actions slot: 1 + i where action i is set, kActionUnknown + i where it is not known,
+// kActionNone where all are known and none is set.
 constexpr uint64_t kActionUnknown = 64;
 constexpr uint64_t kActionNone = 128;
 
@@ -60,7 +60,8 @@ void AppendDense(const FieldColumn& field, uint32_t width, size_t index, SlotCol
 Tokeniser::Tokeniser(const TokenSpec& spec, TokenView view) : spec_(spec) {
   for (size_t i = 0; i < spec.slots.size(); ++i) {
     const TokenSlot& slot = spec.slots[i];
-    if (view == TokenView::kPartial ? slot.partial : slot.full) slots_.push_back(static_cast<int>(i));
+    if (view == TokenView::kPartial ? slot.partial : slot.full)
+      slots_.push_back(static_cast<int>(i));
   }
 }
 

@@ -1,4 +1,5 @@
-// Events to token columns: for every slot of a view, the (key, weight) pairs of each row, or its dense vectors.
+// Events to token columns: for every slot of a view, the (key, weight) pairs of each row, or its
+// dense vectors.
 #pragma once
 
 #include <cstdint>
