@@ -1,0 +1,159 @@
+#include "batch/stream.h"
+
+#include <algorithm>
+#include <condition_variable>
+#include <deque>
+#include <mutex>
+#include <thread>
+#include <utility>
+
+#include "base/check.h"
+#include "base/hash.h"
+#include "batch/windows.h"
+
+namespace grab {
+
+BatchStream::BatchStream(const ShardSet& shards, const BatchBuilder& builder, StreamOptions options)
+    : shards_(shards),
+      builder_(builder),
+      options_(options),
+      rng_(HashCombine(options.seed, options.pass)),
+      order_(shards.blocks()) {
+  if (options_.shuffle) Shuffle(order_, rng_);
+}
+
+Status BatchStream::Load() {
+  loaded_.clear();
+  units_.clear();
+  next_unit_ = 0;
+  const size_t end = std::min(order_.size(), next_block_ + options_.shuffle_blocks);
+  for (; next_block_ < end; ++next_block_) {
+    if (shards_.info(order_[next_block_]).targets[static_cast<size_t>(options_.split)] == 0)
+      continue;
+    GRAB_ASSIGN_OR_RETURN(UserBlock block, shards_.Read(order_[next_block_]));
+    loaded_.push_back(std::move(block));
+    const auto index = static_cast<uint32_t>(loaded_.size() - 1);
+    for (uint32_t user = 0; user < loaded_.back().users(); ++user) PlanUser(index, user);
+  }
+  if (options_.shuffle) Shuffle(units_, rng_);
+  return absl::OkStatus();
+}
+
+void BatchStream::PlanUser(uint32_t block, uint32_t user) {
+  const UserBlock& data = loaded_[block];
+  const uint32_t begin = data.user_offsets[user];
+  std::vector<uint32_t> targets;
+  for (uint32_t i = begin; i < data.user_offsets[user + 1]; ++i) {
+    if (data.events.split[i] == options_.split) targets.push_back(i);
+  }
+  if (targets.empty()) return;
+  // What follows the last target is in nobody's history.
+  const uint32_t end = targets.back() + 1;
+  std::vector<TargetGroup> groups;
+  if (options_.impressions) {
+    for (const uint32_t target : targets) {
+      builder_.Plan(data, user, begin, end, {target}, 1, groups);
+    }
+  } else if (options_.window_size == 0) {
+    builder_.Plan(data, user, begin, end, targets, options_.batch_tokens, groups);
+  } else {
+    auto target = targets.begin();
+    for (const EventWindow& window :
+         PlanWindows(end - begin, options_.window_size, options_.window_train)) {
+      const auto last = std::lower_bound(target, targets.end(), begin + window.end);
+      builder_.Plan(data, user, begin + window.begin, begin + window.end, {target, last},
+                    options_.batch_tokens, groups);
+      target = last;
+    }
+  }
+  for (TargetGroup& group : groups) units_.push_back({block, std::move(group)});
+}
+
+StatusOr<std::vector<const BatchStream::Unit*>> BatchStream::Take() {
+  while (next_unit_ == units_.size()) {
+    if (next_block_ == order_.size()) return std::vector<const Unit*>();
+    GRAB_RETURN_IF_ERROR(Load());
+  }
+  std::vector<const Unit*> taken;
+  uint64_t tokens = 0;
+  while (next_unit_ < units_.size()) {
+    const Unit& unit = units_[next_unit_];
+    if (!taken.empty() && tokens + unit.group.tokens > options_.batch_tokens) break;
+    tokens += unit.group.tokens;
+    taken.push_back(&unit);
+    ++next_unit_;
+  }
+  return taken;
+}
+
+StatusOr<std::optional<Batch>> BatchStream::Next() {
+  GRAB_ASSIGN_OR_RETURN(const std::vector<const Unit*> units, Take());
+  if (units.empty()) return std::optional<Batch>();
+  std::optional<Batch> batch = builder_.Empty();
+  for (const Unit* unit : units) builder_.Append(loaded_[unit->block], unit->group, *batch);
+  return batch;
+}
+
+StatusOr<uint64_t> BatchStream::Skip() {
+  GRAB_ASSIGN_OR_RETURN(const std::vector<const Unit*> units, Take());
+  uint64_t targets = 0;
+  for (const Unit* unit : units) targets += unit->group.targets.size();
+  return targets;
+}
+
+struct Prefetcher::State {
+  std::mutex mutex;
+  std::condition_variable changed;
+  std::deque<StatusOr<std::optional<Batch>>> ready;
+  bool stop = false;
+  std::thread thread;
+};
+
+Prefetcher::Prefetcher(BatchStream& stream, size_t depth) : state_(std::make_unique<State>()) {
+  GRAB_CHECK(depth > 0);
+  state_->thread = std::thread([state = state_.get(), &stream, depth] {
+    for (bool more = true; more;) {
+      StatusOr<std::optional<Batch>> batch = stream.Next();
+      more = batch.ok() && batch->has_value();
+      std::unique_lock lock(state->mutex);
+      state->changed.wait(lock, [&] { return state->stop || state->ready.size() < depth; });
+      if (state->stop) return;
+      state->ready.push_back(std::move(batch));
+      state->changed.notify_all();
+    }
+  });
+}
+
+Prefetcher::~Prefetcher() {
+  {
+    std::lock_guard lock(state_->mutex);
+    state_->stop = true;
+  }
+  state_->changed.notify_all();
+  state_->thread.join();
+}
+
+StatusOr<std::optional<Batch>> Prefetcher::Next() {
+  std::unique_lock lock(state_->mutex);
+  state_->changed.wait(lock, [&] { return !state_->ready.empty(); });
+  StatusOr<std::optional<Batch>> batch = std::move(state_->ready.front());
+  // The end and an error stay: a further call must not wait for a thread that has finished.
+  const bool last = !batch.ok() || !batch->has_value();
+  if (last) {
+    state_->ready.front() = batch.ok() ? StatusOr<std::optional<Batch>>(std::nullopt) : batch;
+  } else {
+    state_->ready.pop_front();
+  }
+  state_->changed.notify_all();
+  return batch;
+}
+
+uint64_t CountTargets(const ShardSet& shards, Split split) {
+  uint64_t targets = 0;
+  for (const ShardSet::BlockRef& block : shards.blocks()) {
+    targets += shards.info(block).targets[static_cast<size_t>(split)];
+  }
+  return targets;
+}
+
+}  // namespace grab
