@@ -1,0 +1,242 @@
+#include "model/forward.h"
+
+#include <algorithm>
+
+#include "base/check.h"
+#include "base/threads.h"
+#include "kernels/dense_ops.h"
+#include "kernels/embedding_pool.h"
+#include "kernels/rab_attention.h"
+
+namespace grab {
+namespace {
+
+using Matrix = std::vector<float>;
+
+Matrix Concatenate(const std::vector<Matrix>& parts, int64_t rows, int64_t width) {
+  Matrix out(static_cast<size_t>(rows * width) * parts.size());
+  auto to = out.begin();
+  for (int64_t r = 0; r < rows; ++r) {
+    for (const Matrix& part : parts) {
+      to = std::copy(part.begin() + r * width, part.begin() + (r + 1) * width, to);
+    }
+  }
+  return out;
+}
+
+}  // namespace
+
+Forward::Forward(const Model& model, int threads)
+    : model_(model), spec_(model.spec), threads_(threads), lookup_(model.spec.tokens) {}
+
+const float* Forward::W(const std::string& name) const {
+  const auto found = model_.weights.find(name);
+  GRAB_CHECK_MSG(found != model_.weights.end(), name);
+  return found->second.data();
+}
+
+Status Forward::LinearTo(const std::string& name, int64_t rows, int64_t in, int64_t out,
+                         const Matrix& x, Matrix& y) const {
+  y.resize(static_cast<size_t>(rows * out));
+  return Linear(rows, out, in, x.data(), in, W(name + ".weight"), W(name + ".bias"), y.data(), out);
+}
+
+void Forward::NormTo(const std::string& name, int64_t rows, int64_t width, const Matrix& x,
+                     Matrix& y) const {
+  y.resize(static_cast<size_t>(rows * width));
+  LayerNorm(rows, width, x.data(), W(name + ".scale"), W(name + ".shift"), y.data());
+}
+
+StatusOr<std::vector<float>> Forward::Logits(const Batch& batch) {
+  const BatchLookup lookup = lookup_.Find(batch, model_.tables);
+  std::vector<Matrix> rows(model_.tables.size());
+  for (size_t t = 0; t < rows.size(); ++t) {
+    for (const uint32_t row : lookup.unique_rows[t]) {
+      const float* values = model_.tables[t].values(row);
+      rows[t].insert(rows[t].end(), values, values + model_.tables[t].dim());
+    }
+  }
+  const auto token = [&](const char* name, const TokenColumns& view,
+                         const std::vector<std::vector<uint32_t>>& index, int64_t width) {
+    return GateMlp(name, view.rows, width, Pool(view, index, rows));
+  };
+  GRAB_ASSIGN_OR_RETURN(Matrix full, token("tokenizer.full", batch.full, lookup.full_index,
+                                           spec_.tokens.FullWidth()));
+  if (spec_.kind == ModelKind::kDlrm) return Head(batch.full.rows, std::move(full));
+  GRAB_ASSIGN_OR_RETURN(
+      const Matrix partial,
+      token("tokenizer.partial", batch.partial, lookup.partial_index, spec_.tokens.PartialWidth()));
+  GRAB_ASSIGN_OR_RETURN(const std::vector<Matrix> channels, Channels(batch, partial, full));
+  return Head(batch.full.rows, Concatenate(channels, batch.full.rows, spec_.d_model));
+}
+
+Forward::Matrix Forward::Pool(const TokenColumns& view,
+                              const std::vector<std::vector<uint32_t>>& index,
+                              const std::vector<Matrix>& rows) const {
+  int64_t stride = 0;
+  for (const int slot : view.slots) stride += spec_.tokens.slots[static_cast<size_t>(slot)].width;
+  Matrix out(static_cast<size_t>(view.rows * stride));
+  int64_t offset = 0;
+  for (size_t c = 0; c < view.columns.size(); ++c) {
+    const TokenSlot& slot = spec_.tokens.slots[static_cast<size_t>(view.slots[c])];
+    const SlotColumn& column = view.columns[c];
+    if (slot.table >= 0) {
+      EmbeddingPoolForward<float>(
+          {view.rows, column.offsets.data(), index[c].data(), column.weights.data()},
+          rows[static_cast<size_t>(slot.table)].data(), slot.width, out.data() + offset, stride);
+    } else {
+      for (int64_t r = 0; r < view.rows; ++r) {
+        std::copy_n(column.dense.begin() + r * slot.width, slot.width,
+                    out.begin() + r * stride + offset);
+      }
+    }
+    offset += slot.width;
+  }
+  return out;
+}
+
+StatusOr<Forward::Matrix> Forward::GateMlp(const std::string& name, int64_t rows, int64_t width,
+                                           const Matrix& v) const {
+  Matrix x, hidden, out, gate;
+  NormTo(name + ".norm", rows, width, v, x);
+  GRAB_RETURN_IF_ERROR(LinearTo(name + ".hidden", rows, width, spec_.tokenizer_hidden, x, hidden));
+  Gelu(static_cast<int64_t>(hidden.size()), hidden.data());
+  GRAB_RETURN_IF_ERROR(
+      LinearTo(name + ".out", rows, spec_.tokenizer_hidden, spec_.d_model, hidden, out));
+  GRAB_RETURN_IF_ERROR(LinearTo(name + ".gate", rows, width, spec_.d_model, x, gate));
+  SigmoidGate(static_cast<int64_t>(out.size()), gate.data(), out.data());
+  return out;
+}
+
+StatusOr<Forward::Matrix> Forward::Head(int64_t rows, Matrix z) const {
+  int64_t in = spec_.d_model * std::max<int64_t>(1, static_cast<int64_t>(spec_.channels.size()));
+  Matrix next;
+  for (size_t i = 0; i < spec_.head_hidden.size(); ++i) {
+    GRAB_RETURN_IF_ERROR(
+        LinearTo(absl::StrCat("head.", i), rows, in, spec_.head_hidden[i], z, next));
+    Gelu(static_cast<int64_t>(next.size()), next.data());
+    z.swap(next);
+    in = spec_.head_hidden[i];
+  }
+  GRAB_RETURN_IF_ERROR(LinearTo(absl::StrCat("head.", spec_.head_hidden.size()), rows, in,
+                                static_cast<int64_t>(spec_.tasks.size()), z, next));
+  return next;
+}
+
+StatusOr<std::vector<Forward::Matrix>> Forward::Channels(const Batch& batch, const Matrix& partial,
+                                                         const Matrix& full) const {
+  const size_t count = spec_.channels.size();
+  const int64_t d = spec_.d_model;
+  std::vector<ChannelRows> rows;
+  std::vector<Matrix> partial_state(count);
+  std::vector<Matrix> full_state(count, full);
+  for (size_t c = 0; c < count; ++c) {
+    rows.emplace_back(spec_, batch, c);
+    for (const uint32_t token : batch.channels[c].token) {
+      partial_state[c].insert(partial_state[c].end(), partial.begin() + token * d,
+                              partial.begin() + (token + 1) * d);
+    }
+  }
+  for (int64_t layer = 0; layer < spec_.layers; ++layer) {
+    const bool last = layer + 1 == spec_.layers;
+    if (spec_.mixes()) GRAB_RETURN_IF_ERROR(Mix(layer, batch.full.rows, full_state));
+    for (size_t c = 0; c < count; ++c) {
+      Matrix x = std::move(partial_state[c]);
+      x.insert(x.end(), full_state[c].begin(), full_state[c].end());
+      GRAB_ASSIGN_OR_RETURN(const Matrix out, Layer(LayerPrefix(c, layer), rows[c], x,
+                                                    last ? rows[c].full_rows() : rows[c].rows()));
+      const auto split = out.end() - rows[c].full_rows() * d;
+      partial_state[c].assign(out.begin(), split);
+      full_state[c].assign(split, out.end());
+    }
+  }
+  for (size_t c = 0; spec_.pre_norm && c < count; ++c) {
+    NormTo(absl::StrCat("channel.", c, ".norm"), batch.full.rows, d, full_state[c], full_state[c]);
+  }
+  return full_state;
+}
+
+Status Forward::Mix(int64_t layer, int64_t rows, std::vector<Matrix>& full) const {
+  const int64_t d = spec_.d_model;
+  const auto width = static_cast<int64_t>(full.size()) * d;
+  const Matrix joined = Concatenate(full, rows, d);
+  Matrix gate;
+  GRAB_RETURN_IF_ERROR(LinearTo(absl::StrCat("mix.", layer), rows, width, width, joined, gate));
+  Matrix gated = joined;
+  SigmoidGate(static_cast<int64_t>(gated.size()), gate.data(), gated.data());
+  for (size_t c = 0; c < full.size(); ++c) {
+    for (int64_t r = 0; r < rows; ++r) {
+      for (size_t i = 0; i < full.size(); ++i) {
+        if (i == c) continue;
+        Add(d, gated.data() + r * width + static_cast<int64_t>(i) * d, full[c].data() + r * d);
+      }
+    }
+  }
+  return absl::OkStatus();
+}
+
+StatusOr<Forward::Matrix> Forward::Layer(const std::string& prefix, const ChannelRows& rows,
+                                         const Matrix& x, int64_t queries) const {
+  const int64_t d = spec_.d_model;
+  const auto size = static_cast<int64_t>(queries * d);
+  Matrix h(x.end() - size, x.end());
+  Matrix normed;
+  if (spec_.pre_norm) {
+    NormTo(prefix + "attention.norm", rows.rows(), d, x, normed);
+    GRAB_ASSIGN_OR_RETURN(const Matrix attended, Attention(prefix, rows, normed, queries));
+    Add(size, attended.data(), h.data());
+    NormTo(prefix + "ffn.norm", queries, d, h, normed);
+    GRAB_ASSIGN_OR_RETURN(const Matrix ffn, Ffn(prefix, queries, normed));
+    Add(size, ffn.data(), h.data());
+    return h;
+  }
+  GRAB_ASSIGN_OR_RETURN(const Matrix attended, Attention(prefix, rows, x, queries));
+  Add(size, attended.data(), h.data());
+  NormTo(prefix + "attention.norm", queries, d, h, h);
+  GRAB_ASSIGN_OR_RETURN(const Matrix ffn, Ffn(prefix, queries, h));
+  Add(size, ffn.data(), h.data());
+  NormTo(prefix + "ffn.norm", queries, d, h, h);
+  return h;
+}
+
+StatusOr<Forward::Matrix> Forward::Attention(const std::string& prefix, const ChannelRows& rows,
+                                             const Matrix& x, int64_t queries) const {
+  const int64_t d = spec_.d_model;
+  const float* weight = W(prefix + "attention.qkv.weight");
+  const float* bias = W(prefix + "attention.qkv.bias");
+  Matrix q(static_cast<size_t>(queries * d));
+  Matrix kv(static_cast<size_t>(rows.rows() * 2 * d));
+  GRAB_RETURN_IF_ERROR(
+      Linear(queries, d, d, x.data() + (rows.rows() - queries) * d, d, weight, bias, q.data(), d));
+  GRAB_RETURN_IF_ERROR(
+      Linear(rows.rows(), 2 * d, d, x.data(), d, weight + d * d, bias + d, kv.data(), 2 * d));
+  Matrix out(q.size());
+  const RabInputs<float> inputs = {q.data(),
+                                   kv.data(),
+                                   kv.data() + d,
+                                   d,
+                                   2 * d,
+                                   W(prefix + "attention.codebook_position"),
+                                   W(prefix + "attention.codebook_time"),
+                                   W(prefix + "attention.codebook_action")};
+  ParallelFor(spec_.heads, threads_, [&](int, int64_t begin, int64_t end) {
+    RabAttentionForward<float>(rows.Shape(queries), rows.Visibility(queries), inputs, begin, end,
+                               out.data(), nullptr);
+  });
+  Matrix projected;
+  GRAB_RETURN_IF_ERROR(LinearTo(prefix + "attention.out", queries, d, d, out, projected));
+  return projected;
+}
+
+StatusOr<Forward::Matrix> Forward::Ffn(const std::string& prefix, int64_t rows,
+                                       const Matrix& x) const {
+  Matrix hidden, out;
+  GRAB_RETURN_IF_ERROR(
+      LinearTo(prefix + "ffn.hidden", rows, spec_.d_model, spec_.ffn_hidden, x, hidden));
+  Gelu(static_cast<int64_t>(hidden.size()), hidden.data());
+  GRAB_RETURN_IF_ERROR(
+      LinearTo(prefix + "ffn.out", rows, spec_.ffn_hidden, spec_.d_model, hidden, out));
+  return out;
+}
+
+}  // namespace grab

@@ -1,0 +1,280 @@
+#include "model/spec.h"
+
+#include <cmath>
+
+namespace grab {
+namespace {
+
+void AddLinear(const std::string& name, int64_t out, int64_t in, std::vector<WeightSpec>& weights) {
+  weights.push_back({name + ".weight", {out, in}});
+  weights.push_back({name + ".bias", {out}});
+}
+
+void AddNorm(const std::string& name, int64_t width, std::vector<WeightSpec>& weights) {
+  weights.push_back({name + ".scale", {width}});
+  weights.push_back({name + ".shift", {width}});
+}
+
+void AddTokenizer(const std::string& name, int64_t width, const ModelSpec& spec,
+                  std::vector<WeightSpec>& weights) {
+  AddNorm(name + ".norm", width, weights);
+  AddLinear(name + ".hidden", spec.tokenizer_hidden, width, weights);
+  AddLinear(name + ".out", spec.d_model, spec.tokenizer_hidden, weights);
+  AddLinear(name + ".gate", spec.d_model, width, weights);
+}
+
+void AddLayer(const std::string& prefix, const ModelSpec& spec, std::vector<WeightSpec>& weights) {
+  const int64_t d = spec.d_model;
+  AddNorm(prefix + "attention.norm", d, weights);
+  AddLinear(prefix + "attention.qkv", 3 * d, d, weights);
+  AddLinear(prefix + "attention.out", d, d, weights);
+  const auto codebook = [&](const char* name, int64_t buckets) {
+    weights.push_back(
+        {prefix + "attention.codebook_" + name, {spec.heads, buckets, spec.head_width()}});
+  };
+  codebook("position", spec.position_buckets);
+  codebook("time", spec.time_buckets);
+  codebook("action", spec.action_classes());
+  AddNorm(prefix + "ffn.norm", d, weights);
+  AddLinear(prefix + "ffn.hidden", spec.ffn_hidden, d, weights);
+  AddLinear(prefix + "ffn.out", d, spec.ffn_hidden, weights);
+}
+
+StatusOr<ChannelSpec> MakeChannel(const ChannelConfig& config, const Schema& schema) {
+  ChannelSpec channel;
+  channel.name = config.name;
+  channel.plan.window_len = config.window_len;
+  channel.plan.window_time_ms = std::llround(config.window_time_s * 1000.0);
+  for (const std::string& action : config.actions) {
+    bool found = false;
+    for (size_t i = 0; i < schema.actions.size(); ++i) {
+      if (schema.actions[i] != action) continue;
+      channel.plan.actions |= 1u << i;
+      found = true;
+    }
+    if (!found) {
+      return absl::InvalidArgumentError(absl::StrCat("channel '", config.name,
+                                                     "': the shards have no action '", action,
+                                                     "'; prepare them again"));
+    }
+  }
+  return channel;
+}
+
+Status CheckRange(const char* name, double value, double min, double max) {
+  if (value >= min && value <= max) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat("model spec: ", name, " is ", value, ", expected ", min, " to ", max));
+}
+
+Status CheckSizes(const ModelSpec& spec) {
+  GRAB_RETURN_IF_ERROR(CheckRange("tokenizer_hidden", spec.tokenizer_hidden, 1, 65536));
+  GRAB_RETURN_IF_ERROR(CheckRange("d_model", spec.d_model, 1, 65536));
+  GRAB_RETURN_IF_ERROR(CheckRange("tasks", spec.tasks.size(), 1, kTasksMax));
+  for (const int64_t width : spec.head_hidden) {
+    GRAB_RETURN_IF_ERROR(CheckRange("head_hidden", width, 1, 65536));
+  }
+  if (spec.kind == ModelKind::kDlrm) return CheckRange("channels", spec.channels.size(), 0, 0);
+  GRAB_RETURN_IF_ERROR(CheckRange("channels", spec.channels.size(), 1, 64));
+  GRAB_RETURN_IF_ERROR(CheckRange("layers", spec.layers, 1, 256));
+  GRAB_RETURN_IF_ERROR(CheckRange("heads", spec.heads, 1, 256));
+  GRAB_RETURN_IF_ERROR(CheckRange("ffn_hidden", spec.ffn_hidden, 1, 1 << 20));
+  GRAB_RETURN_IF_ERROR(CheckRange("position_buckets", spec.position_buckets, 2, 4096));
+  GRAB_RETURN_IF_ERROR(CheckRange("time_buckets", spec.time_buckets, 2, 4096));
+  GRAB_RETURN_IF_ERROR(CheckRange("time_max_s", spec.time_max_s, 2, 1e12));
+  for (const ChannelSpec& channel : spec.channels) {
+    GRAB_RETURN_IF_ERROR(CheckRange("window_len", channel.plan.window_len, 1, 1 << 20));
+    GRAB_RETURN_IF_ERROR(CheckRange("window_time_ms", channel.plan.window_time_ms, 0, 1e15));
+  }
+  if (spec.d_model % spec.heads != 0) {
+    return absl::InvalidArgumentError(absl::StrCat("model spec: heads (", spec.heads,
+                                                   ") must divide d_model (", spec.d_model, ")"));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+int64_t WeightSpec::elements() const {
+  int64_t product = 1;
+  for (const int64_t size : shape) product *= size;
+  return product;
+}
+
+PackPlan ModelSpec::Plan() const {
+  PackPlan plan;
+  plan.layers = static_cast<int>(std::max<int64_t>(1, layers));
+  for (const ChannelSpec& channel : channels) plan.channels.push_back(channel.plan);
+  return plan;
+}
+
+std::vector<WeightSpec> ModelSpec::Weights() const {
+  std::vector<WeightSpec> weights;
+  const auto channel_count = static_cast<int64_t>(channels.size());
+  if (kind == ModelKind::kGrab) {
+    AddTokenizer("tokenizer.partial", tokens.PartialWidth(), *this, weights);
+  }
+  AddTokenizer("tokenizer.full", tokens.FullWidth(), *this, weights);
+  for (int64_t layer = 0; layer < layers; ++layer) {
+    for (size_t c = 0; c < channels.size(); ++c) AddLayer(LayerPrefix(c, layer), *this, weights);
+    if (mixes()) {
+      AddLinear(absl::StrCat("mix.", layer), channel_count * d_model, channel_count * d_model,
+                weights);
+    }
+  }
+  for (size_t c = 0; pre_norm && c < channels.size(); ++c) {
+    AddNorm(absl::StrCat("channel.", c, ".norm"), d_model, weights);
+  }
+  int64_t in = d_model * std::max<int64_t>(1, channel_count);
+  for (size_t i = 0; i <= head_hidden.size(); ++i) {
+    const int64_t out =
+        i < head_hidden.size() ? head_hidden[i] : static_cast<int64_t>(tasks.size());
+    AddLinear(absl::StrCat("head.", i), out, in, weights);
+    in = out;
+  }
+  return weights;
+}
+
+StatusOr<ModelSpec> ModelSpec::FromConfig(const Config& config, ModelKind kind,
+                                          const Schema& schema) {
+  const ModelConfig& model = kind == ModelKind::kDlrm ? config.dlrm.model : config.grab.model;
+  ModelSpec spec;
+  spec.kind = kind;
+  GRAB_ASSIGN_OR_RETURN(spec.tokens, TokenSpec::FromConfig(config, schema, model.embedding_dim));
+  spec.tasks = schema.tasks;
+  spec.tokenizer_hidden = model.tokenizer_hidden;
+  spec.d_model = model.d_model;
+  spec.head_hidden = model.head_hidden;
+  if (kind == ModelKind::kGrab) {
+    std::vector<ChannelConfig> channels = model.channels;
+    if (channels.empty()) {
+      channels.emplace_back();
+      channels[0].name = "all";
+    }
+    for (const ChannelConfig& channel : channels) {
+      GRAB_ASSIGN_OR_RETURN(ChannelSpec added, MakeChannel(channel, schema));
+      spec.channels.push_back(std::move(added));
+    }
+    spec.layers = model.layers;
+    spec.heads = model.heads;
+    spec.ffn_hidden = model.ffn_hidden;
+    spec.position_buckets = model.position_buckets;
+    spec.time_buckets = model.time_buckets;
+    spec.time_max_s = model.time_max_s;
+    spec.pre_norm = model.norm == "pre";
+    spec.target_mix = model.target_mix;
+  }
+  GRAB_RETURN_IF_ERROR(CheckSizes(spec));
+  return spec;
+}
+
+nlohmann::json ModelSpec::ToJson() const {
+  nlohmann::json channel_list = nlohmann::json::array();
+  for (const ChannelSpec& channel : channels) {
+    channel_list.push_back({{"name", channel.name},
+                            {"actions", channel.plan.actions},
+                            {"window_len", channel.plan.window_len},
+                            {"window_time_ms", channel.plan.window_time_ms}});
+  }
+  return {{"format", "grab-model"},
+          {"version", 1},
+          {"kind", ModelKindName(kind)},
+          {"tokens", tokens.ToJson()},
+          {"tasks", tasks},
+          {"tokenizer_hidden", tokenizer_hidden},
+          {"d_model", d_model},
+          {"head_hidden", head_hidden},
+          {"channels", channel_list},
+          {"layers", layers},
+          {"heads", heads},
+          {"ffn_hidden", ffn_hidden},
+          {"position_buckets", position_buckets},
+          {"time_buckets", time_buckets},
+          {"time_max_s", time_max_s},
+          {"pre_norm", pre_norm},
+          {"target_mix", target_mix}};
+}
+
+StatusOr<ModelSpec> ModelSpec::FromJson(const nlohmann::json& json) {
+  const auto invalid = [](const std::string& what) {
+    return absl::InvalidArgumentError(absl::StrCat("model spec: ", what));
+  };
+  if (!json.is_object() || json.value("format", nlohmann::json()) != "grab-model") {
+    return invalid("not a grab model");
+  }
+  if (json.value("version", nlohmann::json()) != 1) return invalid("version must be 1");
+  // Types first, so that no read below can throw.
+  const auto integer = [&](const char* key) {
+    return json.contains(key) && json[key].is_number_integer();
+  };
+  for (const char* key : {"tokenizer_hidden", "d_model", "layers", "heads", "ffn_hidden",
+                          "position_buckets", "time_buckets"}) {
+    if (!integer(key)) return invalid(absl::StrCat("'", key, "' must be an integer"));
+  }
+  for (const char* key : {"tasks", "head_hidden", "channels"}) {
+    if (!json.contains(key) || !json[key].is_array()) {
+      return invalid(absl::StrCat("'", key, "' must be a list"));
+    }
+  }
+  if (!json.contains("pre_norm") || !json["pre_norm"].is_boolean() ||
+      !json.contains("target_mix") || !json["target_mix"].is_boolean() ||
+      !json.contains("time_max_s") || !json["time_max_s"].is_number() || !json.contains("kind") ||
+      !json["kind"].is_string() || !json.contains("tokens")) {
+    return invalid(
+        "'pre_norm', 'target_mix', 'time_max_s', 'kind' or 'tokens' is missing or of the wrong "
+        "type");
+  }
+  ModelSpec spec;
+  GRAB_ASSIGN_OR_RETURN(spec.kind, ParseModelKind(json["kind"].get<std::string>()));
+  GRAB_ASSIGN_OR_RETURN(spec.tokens, TokenSpec::FromJson(json["tokens"]));
+  for (const nlohmann::json& task : json["tasks"]) {
+    if (!task.is_string()) return invalid("a task must be text");
+    spec.tasks.push_back(task.get<std::string>());
+  }
+  if (spec.tasks != spec.tokens.schema.tasks) return invalid("tasks differ from the schema's");
+  for (const nlohmann::json& width : json["head_hidden"]) {
+    if (!width.is_number_integer()) return invalid("'head_hidden' must hold integers");
+    spec.head_hidden.push_back(width.get<int64_t>());
+  }
+  for (const nlohmann::json& channel : json["channels"]) {
+    if (!channel.is_object() || !channel.contains("name") || !channel["name"].is_string()) {
+      return invalid("malformed channel");
+    }
+    for (const char* key : {"actions", "window_len", "window_time_ms"}) {
+      if (!channel.contains(key) || !channel[key].is_number_integer()) {
+        return invalid(absl::StrCat("channel '", key, "' must be an integer"));
+      }
+    }
+    spec.channels.push_back(
+        {channel["name"].get<std::string>(),
+         {channel["actions"].get<uint32_t>(), channel["window_len"].get<int64_t>(),
+          channel["window_time_ms"].get<int64_t>()}});
+  }
+  spec.tokenizer_hidden = json["tokenizer_hidden"].get<int64_t>();
+  spec.d_model = json["d_model"].get<int64_t>();
+  spec.layers = json["layers"].get<int64_t>();
+  spec.heads = json["heads"].get<int64_t>();
+  spec.ffn_hidden = json["ffn_hidden"].get<int64_t>();
+  spec.position_buckets = json["position_buckets"].get<int64_t>();
+  spec.time_buckets = json["time_buckets"].get<int64_t>();
+  spec.time_max_s = json["time_max_s"].get<double>();
+  spec.pre_norm = json["pre_norm"].get<bool>();
+  spec.target_mix = json["target_mix"].get<bool>();
+  GRAB_RETURN_IF_ERROR(CheckSizes(spec));
+  return spec;
+}
+
+StatusOr<ModelKind> ParseModelKind(const std::string& name) {
+  if (name == "dlrm") return ModelKind::kDlrm;
+  if (name == "grab") return ModelKind::kGrab;
+  return absl::InvalidArgumentError(
+      absl::StrCat("unknown model '", name, "', expected dlrm or grab"));
+}
+
+const char* ModelKindName(ModelKind kind) { return kind == ModelKind::kDlrm ? "dlrm" : "grab"; }
+
+std::string LayerPrefix(size_t channel, int64_t layer) {
+  return absl::StrCat("channel.", channel, ".layer.", layer, ".");
+}
+
+}  // namespace grab

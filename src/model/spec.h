@@ -1,0 +1,79 @@
+// One description of a model, shared by training and serving: what its tokens are, what it sees,
+// its sizes, and the names and shapes of its dense weights. Both forwards (train/net,
+// model/forward) read the weights by these names.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "base/status.h"
+#include "batch/builder.h"
+#include "config/settings.h"
+#include "nlohmann/json.hpp"
+#include "tokens/token_spec.h"
+
+namespace grab {
+
+enum class ModelKind : uint8_t {
+  kDlrm,  // full token -> GateMLP -> head
+  kGrab,  // history and candidates through channels of causal attention -> head
+};
+
+struct ChannelSpec {
+  std::string name;
+  ChannelPlan plan;
+};
+
+struct WeightSpec {
+  std::string name;
+  std::vector<int64_t> shape;
+  int64_t elements() const;
+};
+
+struct ModelSpec {
+  ModelKind kind = ModelKind::kGrab;
+  TokenSpec tokens;
+  std::vector<std::string> tasks;
+  int64_t tokenizer_hidden = 0;
+  int64_t d_model = 0;
+  std::vector<int64_t> head_hidden;
+  // The rest is kGrab's.
+  std::vector<ChannelSpec> channels;
+  int64_t layers = 0;
+  int64_t heads = 0;
+  int64_t ffn_hidden = 0;
+  int64_t position_buckets = 0;
+  int64_t time_buckets = 0;
+  double time_max_s = 0.0;
+  bool pre_norm = true;
+  bool target_mix = true;
+
+  int64_t head_width() const { return d_model / heads; }
+  int64_t action_classes() const { return ActionClasses(tokens.schema.actions.size()); }
+  bool mixes() const { return target_mix && channels.size() > 1; }
+  // Longest history range of channel `c` within `partial_rows` rows: the size of its position
+  // table.
+  int64_t DistanceMax(size_t c) const { return channels[c].plan.window_len; }
+  PackPlan Plan() const;
+
+  // Every dense weight, in a fixed order:
+  //   tokenizer.{partial,full}.norm.{scale,shift} .hidden.{weight,bias} .out.{weight,bias}
+  //   .gate.{weight,bias} channel.C.layer.L.attention.norm.* .qkv.{weight,bias} .out.{weight,bias}
+  //   .codebook_{position,time,action} channel.C.layer.L.ffn.norm.* .hidden.{weight,bias}
+  //   .out.{weight,bias} mix.L.{weight,bias}    channel.C.norm.* (pre-norm)    head.I.{weight,bias}
+  // A weight of a linear layer is [out, in]; codebooks are [heads, buckets, head_width].
+  std::vector<WeightSpec> Weights() const;
+
+  static StatusOr<ModelSpec> FromConfig(const Config& config, ModelKind kind, const Schema& schema);
+  nlohmann::json ToJson() const;
+  static StatusOr<ModelSpec> FromJson(const nlohmann::json& json);
+};
+
+StatusOr<ModelKind> ParseModelKind(const std::string& name);  // "dlrm", "grab"
+const char* ModelKindName(ModelKind kind);
+
+// "channel.C.layer.L."
+std::string LayerPrefix(size_t channel, int64_t layer);
+
+}  // namespace grab

@@ -1,0 +1,1 @@
+grab_test(property/model_invariants_test DEPS grab_model)

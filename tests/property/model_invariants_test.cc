@@ -1,0 +1,244 @@
+// The invariants of the design, on random worlds with random models: every seed is in the failure
+// message.
+#include <gtest/gtest.h>
+
+#include "support/naive_grab.h"
+#include "support/random_model.h"
+
+namespace grab {
+namespace {
+
+using testing::MakeBlock;
+using testing::MakeConfig;
+using testing::MakeModel;
+using testing::ScoreAll;
+using Scores = std::map<uint64_t, std::vector<float>>;
+
+constexpr uint64_t kSeeds = 12;
+
+// Two forwards in f32 that add in another order differ by a few units in the last place of logits
+// of order 1-10.
+constexpr double kSameLogit = 2e-5;
+
+double MaxDifference(const Scores& a, const Scores& b) {
+  double difference = 0.0;
+  for (const auto& [event, logits] : a) {
+    for (size_t t = 0; t < logits.size(); ++t) {
+      difference = std::max(difference, std::abs(double(logits[t]) - double(b.at(event)[t])));
+    }
+  }
+  return difference;
+}
+
+// Another batch can make the products split their sums differently, so "the same" is up to
+// rounding; a leak moves logits by tenths.
+bool Same(const std::vector<float>& a, const std::vector<float>& b) {
+  for (size_t t = 0; t < a.size(); ++t) {
+    if (!(std::abs(a[t] - b[t]) <= kSameLogit * (1 + std::abs(a[t])))) return false;
+  }
+  return a.size() == b.size();
+}
+
+struct Variant {
+  bool pre_norm;
+  bool mix;
+  size_t channels;
+  int64_t layers;
+};
+
+Config VariantConfig(const Variant& variant) {
+  Config config = MakeConfig();
+  config.grab.model.norm = variant.pre_norm ? "pre" : "post";
+  config.grab.model.target_mix = variant.mix;
+  config.grab.model.channels.resize(variant.channels);
+  config.grab.model.layers = variant.layers;
+  return config;
+}
+
+const Variant kVariants[] = {{true, true, 2, 2},
+                             {false, true, 2, 2},
+                             {true, false, 2, 3},
+                             {true, true, 1, 1},
+                             {true, true, 2, 1}};
+
+uint32_t UserOf(const UserBlock& block, uint32_t event) {
+  uint32_t user = 0;
+  while (block.user_offsets[user + 1] <= event) ++user;
+  return user;
+}
+
+TEST(Invariants, PackedEqualsOnePaddedRowPerImpression) {
+  for (const Variant& variant : kVariants) {
+    for (uint64_t seed = 1; seed <= kSeeds; ++seed) {
+      SCOPED_TRACE(::testing::Message()
+                   << "seed " << seed << " layers " << variant.layers << " channels "
+                   << variant.channels << " pre " << variant.pre_norm);
+      const Model model = MakeModel(VariantConfig(variant), ModelKind::kGrab, seed);
+      const UserBlock block = MakeBlock(model.spec.tokens.schema, seed, 3, 14);
+      const Scores packed = ScoreAll(model, block);
+      const testing::NaiveGrab naive(model, block);
+      for (uint32_t i = 0; i < block.events.size(); ++i) {
+        if (block.events.split[i] != Split::kTrain) continue;
+        const uint32_t user = UserOf(block, i);
+        const std::vector<double> expected =
+            naive.Score(block.user_offsets[user], block.user_offsets[user + 1], i);
+        for (size_t t = 0; t < expected.size(); ++t) {
+          ASSERT_NEAR(packed.at(block.events.event_id[i])[t], expected[t],
+                      kSameLogit * (1 + std::abs(expected[t])))
+              << "event " << i << " task " << t;
+        }
+      }
+    }
+  }
+}
+
+TEST(Invariants, DlrmEqualsOneRowPerImpression) {
+  for (uint64_t seed = 1; seed <= kSeeds; ++seed) {
+    const Model model = MakeModel(MakeConfig(), ModelKind::kDlrm, seed);
+    const UserBlock block = MakeBlock(model.spec.tokens.schema, seed, 3, 14);
+    const Scores packed = ScoreAll(model, block);
+    const testing::NaiveGrab naive(model, block);
+    for (uint32_t i = 0; i < block.events.size(); ++i) {
+      if (block.events.split[i] != Split::kTrain) continue;
+      const std::vector<double> expected = naive.Score(0, 0, i);
+      for (size_t t = 0; t < expected.size(); ++t) {
+        ASSERT_NEAR(packed.at(block.events.event_id[i])[t], expected[t],
+                    kSameLogit * (1 + std::abs(expected[t])))
+            << "seed " << seed << " event " << i;
+      }
+    }
+  }
+}
+
+TEST(Invariants, ScoresDoNotDependOnThePackingBudget) {
+  for (uint64_t seed = 1; seed <= kSeeds; ++seed) {
+    const Model model = MakeModel(MakeConfig(), ModelKind::kGrab, seed);
+    const UserBlock block = MakeBlock(model.spec.tokens.schema, seed, 3, 40);
+    const Scores whole = ScoreAll(model, block);
+    for (const uint64_t tokens_max : {1, 9, 40}) {
+      EXPECT_LE(MaxDifference(whole, ScoreAll(model, block, tokens_max)), kSameLogit)
+          << "seed " << seed << " tokens_max " << tokens_max;
+    }
+  }
+}
+
+// Everything of one event that feedback decides.
+void FlipFeedback(const Schema& schema, uint32_t event, EventColumns& events) {
+  events.actions[event] ^= 3u & events.actions_known[event];
+  events.labels[event] ^= 1u;
+  const auto dwell = static_cast<size_t>(schema.FieldIndex("dwell"));
+  events.fields[dwell].numbers[event] = events.fields[dwell].numbers[event] > 1.5f ? 0.5f : 2.5f;
+}
+
+TEST(Invariants, OwnFeedbackNeverReachesScoresUpToItsKnownTime) {
+  int checked_later = 0;
+  for (uint64_t seed = 1; seed <= kSeeds; ++seed) {
+    const Model model = MakeModel(MakeConfig(), ModelKind::kGrab, seed);
+    const UserBlock block = MakeBlock(model.spec.tokens.schema, seed, 2, 12);
+    const Scores before = ScoreAll(model, block);
+    for (uint32_t e = 0; e < block.events.size(); ++e) {
+      UserBlock changed = block;
+      FlipFeedback(model.spec.tokens.schema, e, changed.events);
+      const Scores after = ScoreAll(model, changed);
+      bool later = false;
+      for (uint32_t i = 0; i < block.events.size(); ++i) {
+        if (block.events.split[i] != Split::kTrain) continue;
+        const uint64_t id = block.events.event_id[i];
+        const bool may_change = UserOf(block, i) == UserOf(block, e) &&
+                                block.events.request_time_ms[i] > block.events.known_time_ms[e];
+        if (!may_change) {
+          EXPECT_TRUE(Same(before.at(id), after.at(id)))
+              << "seed " << seed << " changed " << e << " scored " << i;
+        } else {
+          later = later || !Same(before.at(id), after.at(id));
+        }
+      }
+      checked_later += later ? 1 : 0;
+    }
+  }
+  EXPECT_GT(checked_later, 20);  // the feedback does matter to those that may see it
+}
+
+TEST(Invariants, EventsOfOnePageDoNotSeeEachOther) {
+  for (uint64_t seed = 1; seed <= kSeeds; ++seed) {
+    const Model model = MakeModel(MakeConfig(), ModelKind::kGrab, seed);
+    const UserBlock block = MakeBlock(model.spec.tokens.schema, seed, 2, 12);
+    const Scores before = ScoreAll(model, block);
+    for (uint32_t e = 0; e < block.events.size(); ++e) {
+      UserBlock changed = block;
+      changed.events.fields[0].ids[e] = 1 + changed.events.fields[0].ids[e] % 11 + 1;  // another ad
+      FlipFeedback(model.spec.tokens.schema, e, changed.events);
+      const Scores after = ScoreAll(model, changed);
+      for (uint32_t i = 0; i < block.events.size(); ++i) {
+        if (i == e || block.events.split[i] != Split::kTrain ||
+            block.events.request_time_ms[i] != block.events.request_time_ms[e] ||
+            UserOf(block, i) != UserOf(block, e)) {
+          continue;
+        }
+        EXPECT_TRUE(Same(before.at(block.events.event_id[i]), after.at(block.events.event_id[i])))
+            << "seed " << seed << " changed " << e << " scored " << i;
+      }
+    }
+  }
+}
+
+TEST(Invariants, ChangingOneUserChangesNoOther) {
+  for (uint64_t seed = 1; seed <= kSeeds; ++seed) {
+    const Model model = MakeModel(MakeConfig(), ModelKind::kGrab, seed);
+    const Schema& schema = model.spec.tokens.schema;
+    const UserBlock block = MakeBlock(schema, seed, 3, 15);
+    const Scores before = ScoreAll(model, block);
+    UserBlock changed = block;  // user 1 gets another life; its row counts stay
+    for (uint32_t i = block.user_offsets[1]; i < block.user_offsets[2]; ++i) {
+      FlipFeedback(schema, i, changed.events);
+      for (size_t f : {0u, 4u})
+        changed.events.fields[f].ids[i] = 1 + (changed.events.fields[f].ids[i] + 5) % 11;
+    }
+    const Scores after = ScoreAll(model, changed);
+    for (uint32_t i = 0; i < block.events.size(); ++i) {
+      if (UserOf(block, i) == 1 || block.events.split[i] != Split::kTrain) continue;
+      EXPECT_TRUE(Same(before.at(block.events.event_id[i]), after.at(block.events.event_id[i])))
+          << "seed " << seed << " event " << i;
+    }
+  }
+}
+
+// The first `count` events of every user.
+UserBlock Prefix(const Schema& schema, const UserBlock& block, uint32_t count) {
+  UserBlock prefix;
+  prefix.events = MakeColumns(schema);
+  prefix.user_offsets = {0};
+  for (uint32_t user = 0; user < block.users(); ++user) {
+    const uint32_t begin = block.user_offsets[user];
+    const uint32_t end = std::min(block.user_offsets[user + 1], begin + count);
+    for (uint32_t i = begin; i < end; ++i) AppendEvent(schema, block.events, i, prefix.events);
+    prefix.user_id.push_back(block.user_id[user]);
+    prefix.user_offsets.push_back(static_cast<uint32_t>(prefix.events.size()));
+  }
+  return prefix;
+}
+
+// Also "appending events one by one == computing all at once": the scores of every prefix are those
+// of the whole.
+TEST(Invariants, LaterEventsChangeNoEarlierScore) {
+  for (uint64_t seed = 1; seed <= kSeeds; ++seed) {
+    const Model model = MakeModel(MakeConfig(), ModelKind::kGrab, seed);
+    const Schema& schema = model.spec.tokens.schema;
+    const UserBlock block = MakeBlock(schema, seed, 3, 15);
+    const Scores whole = ScoreAll(model, block);
+    for (uint32_t count = 1; count < 15; ++count) {
+      const UserBlock prefix = Prefix(schema, block, count);
+      for (const auto& [event, logits] : ScoreAll(model, prefix)) {
+        // An event of the prefix may see one that sorts after it only if that was known before its
+        // request, which the order by known time excludes.
+        for (size_t t = 0; t < logits.size(); ++t) {
+          EXPECT_NEAR(logits[t], whole.at(event)[t], kSameLogit)
+              << "seed " << seed << " count " << count;
+        }
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace grab
