@@ -1,7 +1,6 @@
 # Every library comes from Debian, except DuckDB: DUCKDB_ROOT, else what scripts/setup put under third_party/.
 find_package(Threads REQUIRED)
 find_package(absl REQUIRED)
-find_package(spdlog REQUIRED)
 find_package(tomlplusplus REQUIRED)
 find_package(nlohmann_json REQUIRED)
 find_package(CLI11 REQUIRED)
@@ -15,20 +14,28 @@ endif()
 find_path(ZSTD_INCLUDE_DIR zstd.h REQUIRED)
 find_library(ZSTD_LIBRARY zstd REQUIRED)
 find_path(XXHASH_INCLUDE_DIR xxhash.h REQUIRED)
+find_library(XXHASH_LIBRARY xxhash REQUIRED)
 find_path(DNNL_INCLUDE_DIR dnnl.h REQUIRED)
 find_library(DNNL_LIBRARY dnnl REQUIRED)
 
 set(DUCKDB_ROOT "$ENV{DUCKDB_ROOT}" CACHE PATH "Folder with duckdb.h and libduckdb.so")
-find_path(DUCKDB_INCLUDE_DIR duckdb.h
-  HINTS "${DUCKDB_ROOT}" "${DUCKDB_ROOT}/include" "${CMAKE_SOURCE_DIR}/third_party/duckdb" NO_DEFAULT_PATH)
-find_library(DUCKDB_LIBRARY duckdb
-  HINTS "${DUCKDB_ROOT}" "${DUCKDB_ROOT}/lib" "${CMAKE_SOURCE_DIR}/third_party/duckdb" NO_DEFAULT_PATH)
+set(duckdb_folders "${CMAKE_SOURCE_DIR}/third_party/duckdb")
+if(DUCKDB_ROOT)
+  set(duckdb_folders "${DUCKDB_ROOT}" "${DUCKDB_ROOT}/include" "${DUCKDB_ROOT}/lib")
+endif()
+find_path(DUCKDB_INCLUDE_DIR duckdb.h PATHS ${duckdb_folders} NO_DEFAULT_PATH)
+find_library(DUCKDB_LIBRARY duckdb PATHS ${duckdb_folders} NO_DEFAULT_PATH)
 if(NOT DUCKDB_INCLUDE_DIR OR NOT DUCKDB_LIBRARY)
-  message(FATAL_ERROR "DuckDB not found: run scripts/setup, or set DUCKDB_ROOT to a folder with duckdb.h and libduckdb.so")
+  message(FATAL_ERROR "duckdb.h or libduckdb.so not found in ${duckdb_folders}: run scripts/setup, "
+    "or set DUCKDB_ROOT to a folder that has them")
 endif()
 add_library(duckdb SHARED IMPORTED)
 set_target_properties(duckdb PROPERTIES
   IMPORTED_LOCATION "${DUCKDB_LIBRARY}" INTERFACE_INCLUDE_DIRECTORIES "${DUCKDB_INCLUDE_DIR}")
 
-# TorchConfig also drags in Caffe2's own flags; its warnings are not ours.
-find_package(Torch REQUIRED)
+# TorchConfig lists Caffe2's own dependencies as it finds them; only its warnings and errors matter here.
+if(GRAB_BUILD_TRAIN)
+  set(CMAKE_MESSAGE_LOG_LEVEL WARNING)
+  find_package(Torch REQUIRED)
+  unset(CMAKE_MESSAGE_LOG_LEVEL)
+endif()

@@ -1,6 +1,5 @@
 #include "base/hash.h"
 
-#define XXH_INLINE_ALL
 #include <xxhash.h>
 
 #include <charconv>

@@ -12,8 +12,8 @@ namespace grab {
 inline ScoreTable RandomScoreTable(size_t rows, size_t tasks, size_t slices, uint64_t seed) {
   Rng rng(seed);
   ScoreTable table;
-  for (size_t t = 0; t < tasks; ++t) table.tasks.push_back("task" + std::to_string(t));
-  for (size_t s = 0; s < slices; ++s) table.slices.push_back("slice" + std::to_string(s));
+  for (size_t t = 0; t < tasks; ++t) table.tasks.push_back(absl::StrCat("task", t));
+  for (size_t s = 0; s < slices; ++s) table.slices.push_back(absl::StrCat("slice", s));
   const uint32_t mask = (1u << tasks) - 1;
   for (size_t i = 0; i < rows; ++i) {
     table.event_id.push_back(i + 1);

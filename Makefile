@@ -1,0 +1,62 @@
+# make demo [DATA=dir] [SEEDS=1,2,3] [CONFIG=file]   install what is missing, build, run the main job into runs/demo
+# make test [PRESET=ci]                                install what is missing, build, run the tests and the checks of the tree
+# make test-all      also the tests labelled slow      make bench     build and run the micro benchmarks
+# make asan | tsan   the tests under sanitizers        make check     every scripts/check-*
+# make build | format | clean
+# Tests that need the data sets look in GRAB_DATA (a folder that holds them) and are skipped without it.
+PRESET ?= release
+JOBS ?= $(shell nproc)
+DATA ?=
+SEEDS ?=
+CONFIG ?=
+SETUP_FLAGS ?=
+CTEST_FLAGS ?=
+TREE_CHECKS := check-tests check-arrows check-names check-ldd
+DEV_CHECKS := check-format check-tidy
+BUILD_DIR = build/$(PRESET)
+
+.PHONY: demo test test-all bench build configure setup setup-dev format asan tsan check clean $(TREE_CHECKS) $(DEV_CHECKS)
+
+setup:
+	@scripts/setup $(SETUP_FLAGS)
+
+setup-dev:
+	@scripts/setup --dev
+
+configure: setup
+	@cmake --preset $(PRESET)
+
+build: configure
+	@cmake --build --preset $(PRESET) -j $(JOBS)
+
+demo: override PRESET := release
+demo: setup
+	@cmake --preset $(PRESET)
+	@cmake --build --preset $(PRESET) -j $(JOBS) --target grab grab-train
+	@CONFIG='$(CONFIG)' scripts/demo '$(DATA)' '$(SEEDS)'
+
+test: CTEST_FLAGS += -LE slow
+test test-all: build
+	@$(MAKE) --no-print-directory $(TREE_CHECKS) PRESET=$(PRESET)
+	@ctest --test-dir $(BUILD_DIR) --output-on-failure --no-tests=error -j $(JOBS) $(CTEST_FLAGS)
+
+bench: build
+	@scripts/bench $(BUILD_DIR)/bin
+
+asan tsan: setup-dev
+	@cmake --preset $(SANITIZER_PRESET)
+	@cmake --build --preset $(SANITIZER_PRESET) -j $(JOBS)
+	@ctest --test-dir build/$(SANITIZER_PRESET) --output-on-failure --no-tests=error -j $(JOBS) -LE slow
+asan: SANITIZER_PRESET := asan-ubsan
+tsan: SANITIZER_PRESET := tsan
+
+check: $(TREE_CHECKS) $(DEV_CHECKS)
+
+$(TREE_CHECKS) $(DEV_CHECKS):
+	@scripts/$@ $(BUILD_DIR)
+
+format:
+	@git ls-files -z --cached --others --exclude-standard -- '*.cc' '*.h' | xargs -0 -r clang-format -i
+
+clean:
+	@rm -rf build

@@ -1,0 +1,7 @@
+grab_test(unit/base_status_test DEPS grab_base)
+grab_test(unit/base_hash_test DEPS grab_base)
+grab_test(unit/base_progress_test DEPS grab_base)
+grab_test(unit/base_threads_test DEPS grab_base)
+grab_test(unit/base_file_test DEPS grab_base)
+grab_test(fault/base_file_test DEPS grab_base)
+grab_test(property/base_rng_test DEPS grab_base)
