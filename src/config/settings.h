@@ -1,10 +1,11 @@
 // Every setting of grab, declared once: its C++ member and default, its key, range and help.
 //
-// A section is a struct with a `Visit` that shows each member to a visitor. Parsing, --set, dumping, --help and
-// docs/config.md are visitors (config/config.h), so a setting added here is complete. A visitor provides:
-//   v.Setting("key", member, "help", constraint)   bool, int64_t, double, std::string, vectors of them, map of strings
-//   v.Section("key", struct, "help")               a table with a Visit of its own
-//   v.List("key", vector<struct>, "help")          an array of tables
+// A section is a struct with a `Visit` that shows each member to a visitor. Parsing, --set,
+// dumping, --help and docs/config.md are visitors (config/config.h), so a setting added here is
+// complete. A visitor provides:
+//   v.Setting("key", member, "help", constraint)   bool, int64_t, double, std::string, vectors of
+//   them, map of strings v.Section("key", struct, "help")               a table with a Visit of its
+//   own v.List("key", vector<struct>, "help")          an array of tables
 // Units stand last in names. A default here is the default everywhere.
 #pragma once
 
@@ -16,17 +17,15 @@
 
 namespace grab {
 
-// Allowed values of a setting: an inclusive range for numbers (and for every element of a list of numbers), or a closed
-// list of words for strings (and for every element of a list of strings).
+// Allowed values of a setting: an inclusive range for numbers (and for every element of a list of
+// numbers), or a closed list of words for strings (and for every element of a list of strings).
 struct Constraint {
   double min = -std::numeric_limits<double>::infinity();
   double max = std::numeric_limits<double>::infinity();
   std::vector<std::string> words;
 };
 inline Constraint Between(double min, double max) { return {min, max, {}}; }
-inline Constraint AtLeast(double min) {
-  return {min, std::numeric_limits<double>::infinity(), {}};
-}
+inline Constraint AtLeast(double min) { return {min, std::numeric_limits<double>::infinity(), {}}; }
 inline Constraint OneOf(std::vector<std::string> words) {
   Constraint constraint;
   constraint.words = std::move(words);
@@ -52,13 +51,15 @@ struct SourceConfig {
     v.Setting("name", name, "Name of the view that SQL expressions use.", Anything());
     v.Setting("files", files, "Globs, relative to the data folder.", Anything());
     v.Setting("format", format,
-              "File format; csv also reads TSV and gzip, text is logid,userid,adid,clk,timestamp,sign:slot,...",
+              "File format; csv also reads TSV and gzip, text is "
+              "logid,userid,adid,clk,timestamp,sign:slot,...",
               OneOf({"csv", "parquet", "json", "text"}));
     v.Setting("header", header, "CSV: the first line names the columns.", Anything());
     v.Setting("delimiter", delimiter, "CSV: field separator.", Anything());
     v.Setting("quote", quote, "CSV: quote character; empty for none.", Anything());
     v.Setting("columns", columns,
-              "CSV: columns as \"name TYPE\" (a DuckDB type); needed without a header, otherwise detected.",
+              "CSV: columns as \"name TYPE\" (a DuckDB type); needed without a header, otherwise "
+              "detected.",
               Anything());
     v.Setting("text_encoding", text_encoding, "CSV: character encoding.",
               OneOf({"utf-8", "latin-1"}));
@@ -113,7 +114,8 @@ struct EventsConfig {
               "empty: by [split].",
               Anything());
     v.Setting("duplicate_key", duplicate_key,
-              "Rows of a user with equal times and equal values of this are duplicates: all but the first "
+              "Rows of a user with equal times and equal values of this are duplicates: all but "
+              "the first "
               "are dropped and counted. A source's name stands for its whole row; empty: keep all.",
               Anything());
     v.Setting("fields", fields, "Expressions that replace those of [[field]] for these rows.",
@@ -148,7 +150,8 @@ struct FieldConfig {
               "floats; cross: the combination of the id fields in `of`.",
               OneOf({"id", "ids", "number", "dense", "cross"}));
     v.Setting("role", role,
-              "item and context enter both tokens, user only the full (candidate) token, behaviour (known "
+              "item and context enter both tokens, user only the full (candidate) token, behaviour "
+              "(known "
               "with the feedback) only the partial (history) token.",
               OneOf({"item", "context", "user", "behaviour"}));
     v.Setting("expr", expr, "SQL expression; a list for ids and dense. Empty: the column `name`.",
@@ -169,15 +172,17 @@ struct FieldConfig {
     v.Setting("values_max", values_max,
               "ids: values kept per event, the first ones; what is cut is counted in the report.",
               Between(1, 65536));
-    v.Setting("boundaries", boundaries,
-              "number: ascending upper bounds; bucket i holds values <= boundaries[i], one more holds "
-              "the rest.",
-              Anything());
+    v.Setting(
+        "boundaries", boundaries,
+        "number: ascending upper bounds; bucket i holds values <= boundaries[i], one more holds "
+        "the rest.",
+        Anything());
     v.Setting("of", of, "cross: names of two or more id or number fields.", Anything());
   }
 };
 
-// One bit of feedback. Order matters: an event's action class is the first action of this list that it has.
+// One bit of feedback. Order matters: an event's action class is the first action of this list that
+// it has.
 struct ActionConfig {
   std::string name;
   std::string expr;
@@ -210,9 +215,10 @@ struct SplitConfig {
 
   template <class V>
   void Visit(V& v) {
-    v.Setting("train_from", train_from,
-              "ISO 8601 time with offset (2022-04-25T00:00:00+08:00) at which training targets start.",
-              Anything());
+    v.Setting(
+        "train_from", train_from,
+        "ISO 8601 time with offset (2022-04-25T00:00:00+08:00) at which training targets start.",
+        Anything());
     v.Setting("valid_from", valid_from, "Where validation targets start.", Anything());
     v.Setting("test_from", test_from, "Where test targets start.", Anything());
     v.Setting("end", end, "Where test targets end.", Anything());
@@ -243,8 +249,7 @@ struct PrepareConfig {
     v.Setting("temp_dir", temp_dir, "Where sorting spills; empty: beside the shards.", Anything());
     v.Setting("bad_fraction_max", bad_fraction_max,
               "Share of rows that may be unusable before prepare fails.", Between(0, 1));
-    v.Setting("examples_max", examples_max, "Examples per reason in the report.",
-              Between(0, 1000));
+    v.Setting("examples_max", examples_max, "Examples per reason in the report.", Between(0, 1000));
     v.Setting("zstd_level", zstd_level, "Compression level of the shards.", Between(1, 19));
     v.Setting("threads", threads, "Threads; 0: all of the machine.", Between(0, 1024));
   }
@@ -261,7 +266,8 @@ struct ChannelConfig {
   void Visit(V& v) {
     v.Setting("name", name, "Name of the channel.", Anything());
     v.Setting("actions", actions,
-              "Events with any of these actions are in the channel; empty: all events.", Anything());
+              "Events with any of these actions are in the channel; empty: all events.",
+              Anything());
     v.Setting("window_len", window_len, "A query sees at most this many latest partial tokens.",
               Between(1, 1 << 20));
     v.Setting("window_time_s", window_time_s,
@@ -280,6 +286,7 @@ struct ModelConfig {
   bool target_mix = true;
   int64_t position_buckets = 32;
   int64_t time_buckets = 32;
+  double time_max_s = 2592000.0;
   std::vector<int64_t> head_hidden = {64};
   std::vector<ChannelConfig> channels;
 
@@ -297,10 +304,12 @@ struct ModelConfig {
               OneOf({"pre", "post"}));
     v.Setting("target_mix", target_mix, "Mix the channels at full tokens before each layer.",
               Anything());
-    v.Setting("position_buckets", position_buckets, "Relative position buckets, the self bucket included.",
-              Between(2, 4096));
+    v.Setting("position_buckets", position_buckets,
+              "Relative position buckets, the self bucket included.", Between(2, 4096));
     v.Setting("time_buckets", time_buckets, "Relative time buckets, the self bucket included.",
               Between(2, 4096));
+    v.Setting("time_max_s", time_max_s, "Age from which all history is in the last time bucket.",
+              Between(2, 1e12));
     v.Setting("head_hidden", head_hidden, "Hidden widths of the head's MLP.", Between(1, 65536));
     v.List("channel", channels, "Channels of history; none: one channel of all events.");
   }
@@ -335,20 +344,22 @@ struct TrainConfig {
   void Visit(V& v) {
     v.Setting("seed", seed, "Seed of everything random.", Between(0, 9007199254740992.0));
     v.Setting("passes", passes, "Passes over the training targets.", Between(1, 100000));
-    v.Setting("batch", batch,
-              "packed: a user's events share one segment; impressions: shuffled single targets (only for "
-              "models without history).",
-              OneOf({"packed", "impressions"}));
+    v.Setting(
+        "batch", batch,
+        "packed: a user's events share one segment; impressions: shuffled single targets (only for "
+        "models without history).",
+        OneOf({"packed", "impressions"}));
     v.Setting("batch_tokens", batch_tokens, "Tokens per batch, partial and full of all channels.",
               Between(1, 1 << 26));
     v.Setting("window_size", window_size, "Events per training window of a user (S).",
               Between(1, 1 << 24));
     v.Setting("window_train", window_train, "Events trained per window (T), at most window_size.",
               Between(1, 1 << 24));
-    v.Setting("shuffle_blocks", shuffle_blocks, "Shard blocks in memory whose users are shuffled together.",
-              Between(1, 1 << 20));
+    v.Setting("shuffle_blocks", shuffle_blocks,
+              "Shard blocks in memory whose users are shuffled together.", Between(1, 1 << 20));
     v.Setting("dense_lr", dense_lr, "Learning rate of dense weights (AdamW).", Between(0, 10));
-    v.Setting("weight_decay", weight_decay, "Decoupled weight decay of dense matrices.", Between(0, 10));
+    v.Setting("weight_decay", weight_decay, "Decoupled weight decay of dense matrices.",
+              Between(0, 10));
     v.Setting("warmup_fraction", warmup_fraction, "Share of all steps with rising learning rates.",
               Between(0, 1));
     v.Setting("decay", decay, "Learning rates after warm-up.", OneOf({"none", "linear", "cosine"}));
@@ -362,16 +373,20 @@ struct TrainConfig {
     v.Setting("table_init_std", table_init_std, "Standard deviation of new embedding rows.",
               Between(0, 10));
     v.Setting("id_dropout", id_dropout,
-              "Share of ids replaced by their table's unknown row in training, so that unseen ids score well.",
+              "Share of ids replaced by their table's unknown row in training, so that unseen ids "
+              "score well.",
               Between(0, 0.99));
-    v.Setting("validations_per_pass", validations_per_pass, "How often a pass is interrupted to validate.",
-              Between(1, 1000));
-    v.Setting("patience", patience,
-              "Stop after this many validations without a better log-loss, and keep the best; 0: never.",
-              Between(0, 1000));
+    v.Setting("validations_per_pass", validations_per_pass,
+              "How often a pass is interrupted to validate.", Between(1, 1000));
+    v.Setting(
+        "patience", patience,
+        "Stop after this many validations without a better log-loss, and keep the best; 0: never.",
+        Between(0, 1000));
     v.Setting("checkpoint_steps", checkpoint_steps, "Steps between checkpoints.", Between(1, 1e12));
-    v.Setting("checkpoint_minutes", checkpoint_minutes, "Minutes between checkpoints.", AtLeast(0.01));
-    v.Setting("checkpoints_kept", checkpoints_kept, "Older checkpoints are removed.", Between(1, 1000));
+    v.Setting("checkpoint_minutes", checkpoint_minutes, "Minutes between checkpoints.",
+              AtLeast(0.01));
+    v.Setting("checkpoints_kept", checkpoints_kept, "Older checkpoints are removed.",
+              Between(1, 1000));
     v.Setting("threads", threads, "Threads; 0: all of the machine.", Between(0, 1024));
   }
 };
@@ -398,7 +413,8 @@ struct EvalConfig {
   void Visit(V& v) {
     v.Setting("batch_tokens", batch_tokens, "Tokens per batch of evaluation and scoring.",
               Between(1, 1 << 26));
-    v.Setting("slices", slices, "id and number fields by whose value metrics are also given.", Anything());
+    v.Setting("slices", slices, "id and number fields by whose value metrics are also given.",
+              Anything());
     v.Setting("history_edges", history_edges, "Upper bounds of the history-length slices.",
               AtLeast(0));
     v.Setting("slice_values_max", slice_values_max,
@@ -412,12 +428,21 @@ struct SimulateConfig {
   int64_t seed = 1;
   int64_t users = 8000;
   double days = 14.0;
+  double ads_per_day = 400.0;
+  double sessions_per_day = 0.4;
+  int64_t chunk_rows = 200000;
 
   template <class V>
   void Visit(V& v) {
     v.Setting("seed", seed, "Seed of the world.", Between(0, 9007199254740992.0));
     v.Setting("users", users, "Users in the world.", Between(1, 1e9));
     v.Setting("days", days, "Days of log.", Between(0.1, 3650));
+    v.Setting("ads_per_day", ads_per_day, "Ads born per day; they live hours to days.",
+              Between(1, 5000));
+    v.Setting("sessions_per_day", sessions_per_day, "Mean sessions of a user per day.",
+              Between(0.001, 50));
+    v.Setting("chunk_rows", chunk_rows, "Impressions per Parquet file; they are held in memory.",
+              Between(1, 1e7));
   }
 };
 

@@ -1,0 +1,7 @@
+grab_test(unit/config_check_test DEPS grab_config)
+grab_test(unit/config_files_test DEPS grab_config)
+grab_test(unit/config_nearest_test DEPS grab_config)
+grab_test(unit/config_override_test DEPS grab_config)
+grab_test(unit/config_parse_test DEPS grab_config)
+grab_test(property/config_dump_test DEPS grab_config)
+grab_test(fuzz/config_parse_test DEPS grab_config)
