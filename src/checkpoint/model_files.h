@@ -1,0 +1,34 @@
+// A model on disk: three files of a checkpoint folder (checkpoint.h, docs/formats/checkpoint.md). A
+// training checkpoint has optimiser state in the same files; an exported model is the same thing
+// without it, so whatever reads one reads the other.
+#pragma once
+
+#include <string>
+
+#include "base/status.h"
+#include "model/model.h"
+
+namespace grab {
+
+inline constexpr char kSpecFile[] = "spec.json";
+inline constexpr char kWeightsFile[] = "weights.safetensors";
+inline constexpr char kTablesFile[] = "tables.safetensors";
+
+Status WriteSpec(const ModelSpec& spec, const std::string& path);
+StatusOr<ModelSpec> ReadSpec(const std::string& path);
+
+struct LoadedModel {
+  Model model;
+  uint64_t step = 0;  // optimiser steps it was trained for
+  std::string dir;    // the checkpoint folder it was read from
+};
+
+// From a checkpoint folder, or the newest usable one in a folder of them; optimiser state is left
+// behind. Refused: a manifest, checksum, spec, tensor name, shape or value that is not right.
+StatusOr<LoadedModel> LoadModel(const std::string& path);
+
+// Writes DIR/step-<step> with the model alone; returns its path. One that is there already is an
+// AlreadyExists.
+StatusOr<std::string> ExportModel(const Model& model, uint64_t step, const std::string& dir);
+
+}  // namespace grab

@@ -1,0 +1,5 @@
+grab_test(unit/checkpoint_safetensors_test DEPS grab_checkpoint)
+grab_test(fault/checkpoint_safetensors_test DEPS grab_checkpoint)
+grab_test(unit/checkpoint_directory_test DEPS grab_checkpoint)
+grab_test(fault/checkpoint_directory_test DEPS grab_checkpoint)
+grab_fuzz(fuzz/checkpoint_safetensors_fuzz DEPS grab_checkpoint)

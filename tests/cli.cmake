@@ -1,0 +1,8 @@
+grab_test(unit/cli_results_test DEPS grab_cli)
+grab_test(unit/cli_process_test DEPS grab_cli)
+grab_test(e2e/cli_commands_test DEPS grab_config grab_data grab_eval)
+grab_test(e2e/cli_run_test DEPS grab_config grab_checkpoint)
+foreach(test e2e_cli_commands_test e2e_cli_run_test)
+  add_dependencies(${test} grab)
+  target_compile_definitions(${test} PRIVATE GRAB_BINARY="$<TARGET_FILE:grab>")
+endforeach()

@@ -1,0 +1,2 @@
+grab_test(unit/embedding_table_test DEPS grab_embedding)
+grab_test(unit/embedding_lookup_test DEPS grab_embedding)

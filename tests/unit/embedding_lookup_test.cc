@@ -1,0 +1,109 @@
+// A batch's keys to unique rows: each row once, every pair points to its own row, unseen keys and
+// dropout go to the unknown row, and only what may be dropped is.
+#include <gtest/gtest.h>
+
+#include <set>
+
+#include "batch/builder.h"
+#include "embedding/lookup.h"
+#include "support/random_world.h"
+
+namespace grab {
+namespace {
+
+struct World {
+  Config config = testing::MakeConfig();
+  Schema schema = *Schema::FromConfig(config);
+  TokenSpec spec = *TokenSpec::FromConfig(config, schema, 4);
+  Batch batch;
+  std::vector<EmbeddingTable> tables;
+
+  explicit World(uint64_t seed) {
+    PackPlan plan;
+    plan.channels = {{0, 10, 0}};
+    const BatchBuilder builder = *BatchBuilder::Create(spec, plan);
+    const UserBlock block = testing::MakeBlock(schema, seed, 6, 30);
+    batch = builder.Empty();
+    for (uint32_t user = 0; user < block.users(); ++user) {
+      std::vector<uint32_t> targets;
+      for (uint32_t i = block.user_offsets[user]; i < block.user_offsets[user + 1]; ++i)
+        targets.push_back(i);
+      std::vector<TargetGroup> groups;
+      builder.Plan(block, user, block.user_offsets[user], block.user_offsets[user + 1], targets,
+                   1 << 20, groups);
+      for (const TargetGroup& group : groups) builder.Append(block, group, batch);
+    }
+    for (const TableSpec& table : spec.tables) {
+      tables.emplace_back(TableOptions{table.dim, SparseOptimiser::kAdagrad, 1.0, 3});
+    }
+  }
+
+  // Calls check(table, key, row of the table that the pair reads) for every pair.
+  template <class Check>
+  void ForEachPair(const BatchLookup& lookup, const Check& check) const {
+    const auto view = [&](const TokenColumns& columns,
+                          const std::vector<std::vector<uint32_t>>& index) {
+      for (size_t c = 0; c < columns.columns.size(); ++c) {
+        const TokenSlot& slot = spec.slots[static_cast<size_t>(columns.slots[c])];
+        if (slot.table < 0) continue;
+        const auto table = static_cast<size_t>(slot.table);
+        ASSERT_EQ(index[c].size(), columns.columns[c].keys.size());
+        for (size_t i = 0; i < index[c].size(); ++i) {
+          check(table, columns.columns[c].keys[i], lookup.unique_rows[table].at(index[c][i]));
+        }
+      }
+    };
+    view(batch.partial, lookup.partial_index);
+    view(batch.full, lookup.full_index);
+  }
+};
+
+TEST(Lookup, EveryPairReadsTheRowOfItsKeyAndRowsAreUnique) {
+  for (uint64_t seed = 1; seed <= 5; ++seed) {
+    World world(seed);
+    Lookup lookup(world.spec);
+    for (int repeat = 0; repeat < 2; ++repeat) {  // the second batch finds clean scratch
+      const BatchLookup found = lookup.FindOrInsert(world.batch, 0.0, 1, world.tables);
+      world.ForEachPair(found, [&](size_t table, uint64_t key, uint32_t row) {
+        EXPECT_EQ(world.tables[table].key(row), key) << "seed " << seed;
+      });
+      for (const std::vector<uint32_t>& rows : found.unique_rows) {
+        EXPECT_EQ(std::set<uint32_t>(rows.begin(), rows.end()).size(), rows.size());
+      }
+    }
+  }
+}
+
+TEST(Lookup, FindNeverInsertsAndReadsTheUnknownRow) {
+  World world(1);
+  const BatchLookup found = Lookup(world.spec).Find(world.batch, world.tables);
+  world.ForEachPair(found, [&](size_t, uint64_t, uint32_t row) { EXPECT_EQ(row, 0u); });
+  for (const EmbeddingTable& table : world.tables) EXPECT_EQ(table.rows(), 1u);
+}
+
+TEST(Lookup, DropoutHitsItsShareOfDroppableTablesOnly) {
+  World world(2);
+  Lookup lookup(world.spec);
+  lookup.FindOrInsert(world.batch, 0.0, 1, world.tables);
+  int64_t pairs = 0, dropped = 0;
+  for (uint64_t seed = 0; seed < 40; ++seed) {
+    const BatchLookup found = lookup.FindOrInsert(world.batch, 0.3, seed, world.tables);
+    world.ForEachPair(found, [&](size_t table, uint64_t, uint32_t row) {
+      if (!world.spec.tables[table].droppable) {
+        EXPECT_NE(row, 0u);
+      } else {
+        ++pairs;
+        dropped += row == 0 ? 1 : 0;
+      }
+    });
+  }
+  // 5 standard errors of a binomial share
+  EXPECT_NEAR(double(dropped) / double(pairs), 0.3, 5 * std::sqrt(0.21 / double(pairs)));
+  const BatchLookup a = lookup.FindOrInsert(world.batch, 0.3, 5, world.tables);
+  const BatchLookup b = lookup.FindOrInsert(world.batch, 0.3, 5, world.tables);
+  EXPECT_EQ(a.full_index, b.full_index);
+  EXPECT_EQ(a.unique_rows, b.unique_rows);
+}
+
+}  // namespace
+}  // namespace grab
