@@ -1,0 +1,41 @@
+// AdamW (Loshchilov and Hutter, arXiv 1711.05101, Algorithm 2) on named tensors. libtorch's own
+// keeps its state under keys that differ between 1.13 and 2.x; here the moments are plain tensors,
+// so that a checkpoint holds them by name.
+#pragma once
+
+#include <torch/torch.h>
+
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace grab {
+
+class AdamW {
+ public:
+  // Decay applies to matrices and codebooks, not to norms and biases (tensors of one dimension).
+  AdamW(const std::vector<std::pair<std::string, torch::Tensor>>& weights, double weight_decay);
+
+  // One step with the gradients the weights hold; they are cleared. Every weight needs a gradient
+  // or none at all: a weight that took no part in the batch keeps its value and moments.
+  void Step(double learning_rate);
+
+  int64_t steps() const { return steps_; }
+  void set_steps(int64_t steps) { steps_ = steps; }
+  // Per weight, in the order given; writable for restoring.
+  std::vector<torch::Tensor>& first_moments() { return first_; }
+  std::vector<torch::Tensor>& second_moments() { return second_; }
+
+ private:
+  std::vector<std::pair<std::string, torch::Tensor>> weights_;
+  double weight_decay_;
+  int64_t steps_ = 0;
+  std::vector<torch::Tensor> first_, second_;
+};
+
+// Scales the gradients of `weights` so that their joint norm is at most `norm_max` (0: leaves
+// them). Returns the norm before.
+double ClipGradients(const std::vector<std::pair<std::string, torch::Tensor>>& weights,
+                     double norm_max);
+
+}  // namespace grab

@@ -1,0 +1,76 @@
+// grab-train: the training binary, the only one that links libtorch. `grab train` runs it.
+#include <ATen/Parallel.h>
+#include <dlfcn.h>
+#include <malloc.h>
+
+#include <CLI/CLI.hpp>
+#include <cstdio>
+
+#include "base/threads.h"
+#include "config/config.h"
+#include "train/trainer.h"
+
+namespace grab {
+namespace {
+
+// What libtorch needs on Debian to be fast: its thread count starts at 1; OpenBLAS's own threads
+// fight OpenMP's; and activations of several MB are mapped and unmapped by every operator unless
+// malloc keeps them.
+void TuneProcess(int64_t threads) {
+  at::set_num_threads(threads > 0 ? static_cast<int>(threads) : DefaultThreads());
+  at::set_num_interop_threads(1);
+  mallopt(M_MMAP_THRESHOLD, 1 << 25);
+  mallopt(M_TRIM_THRESHOLD, 1 << 25);
+  using SetThreads = void (*)(int);
+  if (auto* set = reinterpret_cast<SetThreads>(dlsym(RTLD_DEFAULT, "openblas_set_num_threads")))
+    set(1);
+}
+
+int Fail(const Status& status) {
+  std::fprintf(stderr, "grab: error: %s\n", std::string(status.message()).c_str());
+  const bool user =
+      absl::IsInvalidArgument(status) || absl::IsNotFound(status) || absl::IsAlreadyExists(status);
+  return user ? 2 : 1;
+}
+
+int Main(int argc, char** argv) {
+  CLI::App app("Trains one model on prepared shards.", "grab train");
+  app.footer(
+      "Examples:\n"
+      "  grab train --config configs/kuairand.toml --shards data/kuairand --model grab --out "
+      "runs/grab\n"
+      "  grab train --config runs/grab/config.toml --shards data/kuairand --model grab --out "
+      "runs/grab --resume\n"
+      "  grab train ... --set grab.train.passes=2 --set grab.train.seed=7");
+  std::string config_path, model;
+  std::vector<std::string> overrides;
+  TrainOptions options;
+  app.add_option("--config", config_path, "Config file")->required();
+  app.add_option("--set", overrides, "Override a setting: key=value")->allow_extra_args(false);
+  app.add_option("--model", model, "What to train: dlrm or grab")->required();
+  app.add_option("--shards", options.shards_dir, "Folder written by grab prepare")->required();
+  app.add_option("--out", options.out_dir, "Run folder")->required();
+  app.add_flag("--resume", options.resume, "Continue from the newest checkpoint of the run folder");
+  app.add_option("--steps-max", options.steps_max,
+                 "Stop after this many steps of this call, with a checkpoint; 0: no limit");
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? 0 : 2;
+  }
+  const StatusOr<Config> config = LoadConfig(config_path, overrides);
+  if (!config.ok()) return Fail(config.status());
+  const StatusOr<ModelKind> kind = ParseModelKind(model);
+  if (!kind.ok()) return Fail(kind.status());
+  options.kind = *kind;
+  const TrainConfig& train = *kind == ModelKind::kDlrm ? config->dlrm.train : config->grab.train;
+  TuneProcess(train.threads);
+  const std::unique_ptr<Progress> progress = MakeConsoleProgress();
+  const Status status = Train(*config, options, *progress);
+  return status.ok() ? 0 : Fail(status);
+}
+
+}  // namespace
+}  // namespace grab
+
+int main(int argc, char** argv) { return grab::Main(argc, argv); }

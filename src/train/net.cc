@@ -1,0 +1,171 @@
+#include "train/net.h"
+
+#include <cmath>
+
+#include "base/check.h"
+#include "base/hash.h"
+#include "base/rng.h"
+#include "train/ops.h"
+
+namespace grab {
+namespace {
+
+namespace F = torch::nn::functional;
+
+bool EndsWith(const std::string& text, const char* end) {
+  const std::string suffix(end);
+  return text.size() >= suffix.size() &&
+         text.compare(text.size() - suffix.size(), suffix.size(), suffix) == 0;
+}
+
+// Norm scales 1; shifts and biases 0; codebooks N(0, 0.02^2); matrices uniform with variance 1 /
+// fan_in. The head's last matrix is small, so that training starts at the base rate's logit 0 and
+// not at noise.
+torch::Tensor InitialWeight(const WeightSpec& spec, bool output, uint64_t seed) {
+  Rng rng(seed, HashId(spec.name));
+  torch::Tensor values = torch::zeros(spec.shape, torch::kFloat64);
+  double* data = values.data_ptr<double>();
+  const int64_t n = spec.elements();
+  if (EndsWith(spec.name, ".scale")) {
+    values.fill_(1.0);
+  } else if (spec.shape.size() == 3) {
+    for (int64_t i = 0; i < n; ++i) data[i] = 0.02 * rng.Normal();
+  } else if (spec.shape.size() == 2) {
+    const double bound = std::sqrt(3.0 / static_cast<double>(spec.shape[1])) * (output ? 0.1 : 1.0);
+    for (int64_t i = 0; i < n; ++i) data[i] = bound * (2.0 * rng.Uniform() - 1.0);
+  }
+  return values;
+}
+
+}  // namespace
+
+Net::Net(const ModelSpec& spec, uint64_t seed, torch::ScalarType type) : spec_(spec), type_(type) {
+  const std::string output = absl::StrCat("head.", spec.head_hidden.size(), ".weight");
+  for (const WeightSpec& weight : spec.Weights()) {
+    torch::Tensor values = InitialWeight(weight, weight.name == output, seed).to(type);
+    values.requires_grad_(true);
+    index_[weight.name] = weights_.size();
+    weights_.emplace_back(weight.name, std::move(values));
+  }
+}
+
+const torch::Tensor& Net::W(const std::string& name) const {
+  const auto found = index_.find(name);
+  GRAB_CHECK_MSG(found != index_.end(), name);
+  return weights_[found->second].second;
+}
+
+torch::Tensor Net::Linear(const std::string& name, const torch::Tensor& x) const {
+  return F::linear(x, W(name + ".weight"), W(name + ".bias"));
+}
+
+torch::Tensor Net::Norm(const std::string& name, const torch::Tensor& x) const {
+  return torch::layer_norm(x, {x.size(1)}, W(name + ".scale"), W(name + ".shift"), 1e-5);
+}
+
+torch::Tensor Net::GateMlp(const std::string& name, const torch::Tensor& v) const {
+  const torch::Tensor x = Norm(name + ".norm", v);
+  const torch::Tensor out = Linear(name + ".out", torch::gelu(Linear(name + ".hidden", x)));
+  return out * torch::sigmoid(Linear(name + ".gate", x));
+}
+
+torch::Tensor Net::Head(torch::Tensor z) const {
+  for (size_t i = 0; i < spec_.head_hidden.size(); ++i) {
+    z = torch::gelu(Linear(absl::StrCat("head.", i), z));
+  }
+  return Linear(absl::StrCat("head.", spec_.head_hidden.size()), z);
+}
+
+torch::Tensor Net::Forward(const Batch& batch, const BatchLookup& lookup,
+                           const std::vector<torch::Tensor>& rows) const {
+  const torch::Tensor full = GateMlp(
+      "tokenizer.full", PoolTokens(spec_.tokens, batch.full, lookup.full_index, rows, type_));
+  if (spec_.kind == ModelKind::kDlrm) return Head(full);
+  const torch::Tensor partial =
+      GateMlp("tokenizer.partial",
+              PoolTokens(spec_.tokens, batch.partial, lookup.partial_index, rows, type_));
+  return Head(torch::cat(Channels(batch, partial, full), 1));
+}
+
+std::vector<torch::Tensor> Net::Channels(const Batch& batch, const torch::Tensor& partial,
+                                         const torch::Tensor& full) const {
+  const size_t count = spec_.channels.size();
+  std::vector<std::shared_ptr<const ChannelRows>> rows;
+  std::vector<torch::Tensor> partial_state;
+  std::vector<torch::Tensor> full_state(count, full);
+  for (size_t c = 0; c < count; ++c) {
+    rows.push_back(std::make_shared<const ChannelRows>(spec_, batch, c));
+    const std::vector<uint32_t>& token = batch.channels[c].token;
+    const std::vector<int64_t> index(token.begin(), token.end());
+    partial_state.push_back(partial.index_select(0, torch::tensor(index, torch::kInt64)));
+  }
+  for (int64_t layer = 0; layer < spec_.layers; ++layer) {
+    const bool last = layer + 1 == spec_.layers;
+    if (spec_.mixes()) Mix(layer, full_state);
+    for (size_t c = 0; c < count; ++c) {
+      const torch::Tensor out =
+          Layer(LayerPrefix(c, layer), rows[c], partial_state[c], full_state[c], last);
+      if (!last) partial_state[c] = out.narrow(0, 0, rows[c]->partial_rows());
+      full_state[c] = out.narrow(0, out.size(0) - rows[c]->full_rows(), rows[c]->full_rows());
+    }
+  }
+  for (size_t c = 0; spec_.pre_norm && c < count; ++c) {
+    full_state[c] = Norm(absl::StrCat("channel.", c, ".norm"), full_state[c]);
+  }
+  return full_state;
+}
+
+// h~^c = h^c + sum over i != c of beta^i (.) h^i, beta = sigmoid(Gate([h^1 .. h^C]))   (DESIGN 3.4;
+// GRAB Eq. 7)
+void Net::Mix(int64_t layer, std::vector<torch::Tensor>& full) const {
+  const torch::Tensor beta =
+      torch::sigmoid(Linear(absl::StrCat("mix.", layer), torch::cat(full, 1)));
+  std::vector<torch::Tensor> gated;
+  for (size_t c = 0; c < full.size(); ++c) {
+    gated.push_back(beta.narrow(1, static_cast<int64_t>(c) * spec_.d_model, spec_.d_model) *
+                    full[c]);
+  }
+  std::vector<torch::Tensor> mixed;
+  for (size_t c = 0; c < full.size(); ++c) {
+    torch::Tensor sum = full[c];
+    for (size_t i = 0; i < full.size(); ++i) {
+      if (i != c) sum = sum + gated[i];
+    }
+    mixed.push_back(sum);
+  }
+  full = std::move(mixed);
+}
+
+torch::Tensor Net::Layer(const std::string& prefix, const std::shared_ptr<const ChannelRows>& rows,
+                         const torch::Tensor& partial, const torch::Tensor& full, bool last) const {
+  const torch::Tensor x = torch::cat({partial, full}, 0);
+  const torch::Tensor queried = last ? full : x;
+  const auto ffn = [&](const torch::Tensor& y) {
+    return Linear(prefix + "ffn.out", torch::gelu(Linear(prefix + "ffn.hidden", y)));
+  };
+  if (spec_.pre_norm) {
+    const torch::Tensor normed = Norm(prefix + "attention.norm", x);
+    const torch::Tensor h = queried + Attention(prefix, rows, normed, queried.size(0));
+    return h + ffn(Norm(prefix + "ffn.norm", h));
+  }
+  const torch::Tensor h =
+      Norm(prefix + "attention.norm", queried + Attention(prefix, rows, x, queried.size(0)));
+  return Norm(prefix + "ffn.norm", h + ffn(h));
+}
+
+torch::Tensor Net::Attention(const std::string& prefix,
+                             const std::shared_ptr<const ChannelRows>& rows, const torch::Tensor& x,
+                             int64_t queries) const {
+  const int64_t d = spec_.d_model;
+  const torch::Tensor& weight = W(prefix + "attention.qkv.weight");
+  const torch::Tensor& bias = W(prefix + "attention.qkv.bias");
+  const torch::Tensor q = F::linear(x.narrow(0, x.size(0) - queries, queries),
+                                    weight.narrow(0, 0, d), bias.narrow(0, 0, d));
+  const torch::Tensor kv = F::linear(x, weight.narrow(0, d, 2 * d), bias.narrow(0, d, 2 * d));
+  const torch::Tensor out =
+      RabAttention(rows, q, kv, W(prefix + "attention.codebook_position"),
+                   W(prefix + "attention.codebook_time"), W(prefix + "attention.codebook_action"));
+  return Linear(prefix + "attention.out", out);
+}
+
+}  // namespace grab

@@ -1,0 +1,34 @@
+// The project's operators as autograd functions. The mathematics is in src/kernels; nothing is
+// computed here.
+#pragma once
+
+#include <torch/torch.h>
+
+#include <memory>
+#include <vector>
+
+#include "embedding/lookup.h"
+#include "model/channel_rows.h"
+#include "tokens/tokeniser.h"
+
+namespace grab {
+
+// Token vectors `v` of a view: slot embeddings pooled and concatenated with dense slots, in slot
+// order.
+//   rows    per table, [unique rows, dim], floating, may require a gradient
+//   index   per column of the view (embedding/lookup.h)
+// Returns [view.rows, width]. `view` and `index` must outlive the backward pass.
+torch::Tensor PoolTokens(const TokenSpec& spec, const TokenColumns& view,
+                         const std::vector<std::vector<uint32_t>>& index,
+                         const std::vector<torch::Tensor>& rows, torch::ScalarType type);
+
+// RAB attention over a channel (kernels/rab_attention.h).
+//   q   [queries, d], the last `queries` rows of the channel;  kv [rows, 2 d], keys then values
+//   codebooks [heads, buckets, head_width]
+// Returns [queries, d].
+torch::Tensor RabAttention(const std::shared_ptr<const ChannelRows>& rows, const torch::Tensor& q,
+                           const torch::Tensor& kv, const torch::Tensor& codebook_position,
+                           const torch::Tensor& codebook_time,
+                           const torch::Tensor& codebook_action);
+
+}  // namespace grab

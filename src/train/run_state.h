@@ -1,0 +1,53 @@
+// Everything a training run is, and its checkpoint (docs/formats/checkpoint.md): restoring one
+// continues bit for bit.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "base/status.h"
+#include "config/settings.h"
+#include "embedding/table.h"
+#include "model/spec.h"
+#include "train/adamw.h"
+#include "train/net.h"
+
+namespace grab {
+
+// Where a run stands. Batches and seeds follow from it.
+struct RunCounters {
+  int64_t step = 0;             // optimiser steps
+  int64_t pass = 0;             // passes begun, from 0
+  int64_t batches_in_pass = 0;  // of the current pass, trained
+  int64_t targets_in_pass = 0;
+  int64_t validations_in_pass = 0;
+  int64_t targets = 0;         // trained, all passes
+  int64_t tokens = 0;          // trained, all passes
+  double train_seconds = 0.0;  // spent in steps
+  double best_logloss =
+      0.0;  // of the main task on the validation targets; meaningless while best_step is 0
+  int64_t best_step = 0;
+  int64_t worse_validations = 0;  // since the best
+  bool finished = false;          // passes done or stopped early
+};
+
+struct RunState {
+  // `spec` must outlive it.
+  RunState(const ModelSpec& spec, const TrainConfig& config);
+
+  Net net;
+  std::vector<EmbeddingTable> tables;
+  AdamW optimiser;
+  RunCounters counters;
+};
+
+// Writes `state` as a checkpoint of its step under `dir` and removes all but the newest `kept`. One that is already there
+// is the same state.
+Status SaveRunState(RunState& state, const ModelSpec& spec, const std::string& dir, int64_t kept);
+
+// Restores the newest usable checkpoint under `dir`. Its model spec must equal `spec`.
+Status LoadRunState(const std::string& dir, const ModelSpec& spec, const TrainConfig& config,
+                    RunState& state);
+
+}  // namespace grab

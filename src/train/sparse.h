@@ -1,0 +1,22 @@
+// Between embedding tables and the graph: the unique rows of a batch as leaf tensors, and their
+// update.
+#pragma once
+
+#include <torch/torch.h>
+
+#include <vector>
+
+#include "embedding/lookup.h"
+
+namespace grab {
+
+// Per table [unique rows, dim], copied out of the tables.
+std::vector<torch::Tensor> GatherRows(const std::vector<EmbeddingTable>& tables,
+                                      const BatchLookup& lookup, bool requires_grad,
+                                      torch::ScalarType type = torch::kFloat32);
+
+// One optimiser step for every row of the batch, once each, from the gradients of `rows`. f32 only.
+void UpdateRows(const BatchLookup& lookup, const std::vector<torch::Tensor>& rows,
+                double learning_rate, std::vector<EmbeddingTable>& tables);
+
+}  // namespace grab
