@@ -42,7 +42,7 @@ float IntegralFromInt(uint64_t value) {
                     : static_cast<float>(UnZigZag(value - 1));
 }
 
-// out[i] += plane[i] << shift, the planes of one number of bytes in one loop that vectorises.
+// Adds a plane to values whose byte at `shift` is still 0.
 template <class T>
 void AddPlane(const uint8_t* plane, uint64_t n, int shift, T* out) {
   for (uint64_t i = 0; i < n; ++i) out[i] |= static_cast<T>(plane[i]) << shift;

@@ -107,6 +107,13 @@ class ShardSink {
     return absl::OkStatus();
   }
 
+  Status RemoveFiles() const {
+    for (const Shard& shard : shards_) {
+      GRAB_RETURN_IF_ERROR(RemoveAll(JoinPath(dir_, shard.name)));
+    }
+    return absl::OkStatus();
+  }
+
   json Manifest(const PrepareReport& report) const {
     json shards = json::array();
     for (const Shard& shard : shards_) {
@@ -246,7 +253,10 @@ StatusOr<std::unique_ptr<DuckDb>> OpenDatabase(const PrepareConfig& config,
   options.memory_limit_mb = config.memory_limit_mb;
   options.threads = config.threads > 0 ? config.threads : DefaultThreads();
   options.temp_dir = config.temp_dir.empty() ? JoinPath(tmp_dir, kSpillName) : config.temp_dir;
-  return DuckDb::Open(options);
+  GRAB_ASSIGN_OR_RETURN(auto db, DuckDb::Open(options));
+  // It would take a failing cast that two expressions share out of the TRY that makes it a NULL.
+  GRAB_RETURN_IF_ERROR(db->Execute("SET disabled_optimizers = 'common_subexpressions'"));
+  return db;
 }
 
 Status RunJob(const Job& job, ShardSink& sink) {
@@ -305,9 +315,7 @@ StatusOr<PrepareReport> Prepare(const Config& config, const std::string& out_dir
   GRAB_RETURN_IF_ERROR(WriteFileDurably(report_path, report.ToJson()));
   const Status usable = CheckRejects(job, report_path);
   if (!usable.ok()) {
-    for (const json& shard : sink.Manifest(report)["shards"]) {
-      GRAB_RETURN_IF_ERROR(RemoveAll(JoinPath(tmp_dir, shard["file"].get<std::string>())));
-    }
+    GRAB_RETURN_IF_ERROR(sink.RemoveFiles());
     return usable;
   }
   GRAB_RETURN_IF_ERROR(

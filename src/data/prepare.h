@@ -2,6 +2,10 @@
 // by user, known time and log order within a memory limit, and the rows become user-sliced shards
 // (shard.h).
 //
+// Times are evaluated under TRY and cast to BIGINT: where that fails, the row is rejected and
+// counted. Any other expression that fails on a row (a cast, say) fails the whole of Prepare;
+// TRY_CAST in the config makes such values missing.
+//
 // Nothing vanishes silently: every row ends as an event or is counted by reason in report.json. The
 // same input and config give the same shards, byte by byte, whatever the threads.
 #pragma once

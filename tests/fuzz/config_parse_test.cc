@@ -41,14 +41,10 @@ TEST(ParseConfig, SurvivesMutations) {
       SCOPED_TRACE(absl::StrCat("seed ", seed));
       Rng rng(seed);
       const StatusOr<Config> config = ParseConfig(Mutate(seed_text, rng), "f.toml", {});
-      if (config.ok()) {
-        ++good;
-        (void)CheckConfig(*config);
-      } else {
-        ++bad;
-        ASSERT_TRUE(absl::IsInvalidArgument(config.status())) << config.status();
-        ASSERT_EQ(config.status().message().find('\n'), absl::string_view::npos);
-      }
+      const Status status = config.ok() ? CheckConfig(*config) : config.status();
+      ASSERT_TRUE(status.ok() || absl::IsInvalidArgument(status)) << status;
+      ASSERT_EQ(status.message().find('\n'), absl::string_view::npos) << status;
+      ++(config.ok() ? good : bad);
     }
   }
   // Both outcomes occur, or the mutations test nothing.

@@ -139,9 +139,13 @@ TEST(PrepareProperty, SpillingChangesNothing) {
   // Text keys that make the rows wide; they enter no shard.
   config.events[0].order = "concat('a rather long text that sorts by ', item)";
   PrepareReport report;
+  const std::string no_folder = JoinPath(dir.File("log0.csv"), "spill");
+  config.prepare.temp_dir = no_folder;
   config.prepare.memory_limit_mb = 2048;
   const std::string large = Bytes(config, dir.File("large"), &report);
   config.prepare.memory_limit_mb = 64;
+  EXPECT_FALSE(Prepare(config, dir.File("nowhere"), NoProgress()).ok());
+  config.prepare.temp_dir = "";
   const std::string small = Bytes(config, dir.File("small"), &report);
   EXPECT_TRUE(large == small && !small.empty());
 }

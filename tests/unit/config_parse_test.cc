@@ -3,6 +3,8 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <algorithm>
+
 #include "base/file.h"
 #include "config/config.h"
 
@@ -124,12 +126,20 @@ const BadFile kBadFiles[] = {
 INSTANTIATE_TEST_SUITE_P(Kinds, BadFileTest, testing::ValuesIn(kBadFiles),
                          [](const auto& test) { return test.param.what; });
 
-// A message stays one short line whatever the value was.
-TEST(ParseConfig, LongValuesAreCut) {
-  const std::string toml = "[[field]]\nkind = \"" + std::string(1 << 20, 'x') + "\"\n";
-  const StatusOr<Config> config = ParseConfig(toml, "f.toml", {});
-  ASSERT_FALSE(config.ok());
-  EXPECT_LT(config.status().message().size(), 400u);
+// A message stays one short line whatever keys and values are: bound 1000 bytes, and the "...".
+TEST(ParseConfig, MessagesAreOneShortLine) {
+  const std::string huge(1 << 20, 'x');
+  for (const std::string& toml :
+       {"[[field]]\nkind = \"" + huge + "\"\n", huge + " = 1\n", "\"" + huge + "\\n\" = 1\n",
+        std::string("\"a\\nb\\u0007\" = 1\n"), std::string("\"a\\nb\" = 1\n\"a\\nb\" = 2\n")}) {
+    const StatusOr<Config> config = ParseConfig(toml, "f.toml", {});
+    ASSERT_FALSE(config.ok());
+    const std::string message(config.status().message());
+    EXPECT_LE(message.size(), 1003u);
+    EXPECT_TRUE(std::none_of(message.begin(), message.end(), [](unsigned char c) {
+      return c < ' ';
+    })) << message;
+  }
 }
 
 TEST(ParseConfig, ReadsEveryTypeAndKeepsDefaults) {

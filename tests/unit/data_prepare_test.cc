@@ -234,6 +234,7 @@ TEST_F(PrepareTest, TooManyBadRowsAreAnErrorWithAReport) {
   EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
   EXPECT_THAT(std::string(status.message()), HasSubstr("2 of 4 rows"));
   EXPECT_FALSE(Exists(out));
+  EXPECT_EQ(*ListDirectory(out + ".tmp"), std::vector<std::string>{"report.json"});
   const auto report = ReadFile(out + ".tmp/report.json", 1 << 20);
   ASSERT_TRUE(report.ok()) << report.status();
   EXPECT_THAT(*report, HasSubstr("missing user"));
