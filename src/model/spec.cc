@@ -71,10 +71,13 @@ Status CheckSizes(const ModelSpec& spec) {
   GRAB_RETURN_IF_ERROR(CheckRange("tokenizer_hidden", spec.tokenizer_hidden, 1, 65536));
   GRAB_RETURN_IF_ERROR(CheckRange("d_model", spec.d_model, 1, 65536));
   GRAB_RETURN_IF_ERROR(CheckRange("tasks", spec.tasks.size(), 1, kTasksMax));
+  GRAB_RETURN_IF_ERROR(CheckRange("embedding tables", spec.tokens.tables.size(), 1, 4096));
+  GRAB_RETURN_IF_ERROR(CheckRange("full token width", spec.tokens.FullWidth(), 1, 1 << 20));
   for (const int64_t width : spec.head_hidden) {
     GRAB_RETURN_IF_ERROR(CheckRange("head_hidden", width, 1, 65536));
   }
   if (spec.kind == ModelKind::kDlrm) return CheckRange("channels", spec.channels.size(), 0, 0);
+  GRAB_RETURN_IF_ERROR(CheckRange("partial token width", spec.tokens.PartialWidth(), 1, 1 << 20));
   GRAB_RETURN_IF_ERROR(CheckRange("channels", spec.channels.size(), 1, 64));
   GRAB_RETURN_IF_ERROR(CheckRange("layers", spec.layers, 1, 256));
   GRAB_RETURN_IF_ERROR(CheckRange("heads", spec.heads, 1, 256));

@@ -39,7 +39,7 @@ torch::Tensor InitialWeight(const WeightSpec& spec, bool output, uint64_t seed) 
 
 }  // namespace
 
-Net::Net(const ModelSpec& spec, uint64_t seed, torch::ScalarType type) : spec_(spec), type_(type) {
+Net::Net(const ModelSpec& spec, uint64_t seed, torch::ScalarType type) : spec_(spec) {
   const std::string output = absl::StrCat("head.", spec.head_hidden.size(), ".weight");
   for (const WeightSpec& weight : spec.Weights()) {
     torch::Tensor values = InitialWeight(weight, weight.name == output, seed).to(type);
@@ -78,12 +78,11 @@ torch::Tensor Net::Head(torch::Tensor z) const {
 
 torch::Tensor Net::Forward(const Batch& batch, const BatchLookup& lookup,
                            const std::vector<torch::Tensor>& rows) const {
-  const torch::Tensor full = GateMlp(
-      "tokenizer.full", PoolTokens(spec_.tokens, batch.full, lookup.full_index, rows, type_));
+  const torch::Tensor full =
+      GateMlp("tokenizer.full", PoolTokens(spec_.tokens, batch.full, lookup.full_index, rows));
   if (spec_.kind == ModelKind::kDlrm) return Head(full);
-  const torch::Tensor partial =
-      GateMlp("tokenizer.partial",
-              PoolTokens(spec_.tokens, batch.partial, lookup.partial_index, rows, type_));
+  const torch::Tensor partial = GateMlp(
+      "tokenizer.partial", PoolTokens(spec_.tokens, batch.partial, lookup.partial_index, rows));
   return Head(torch::cat(Channels(batch, partial, full), 1));
 }
 

@@ -43,7 +43,6 @@ class Net {
                           const torch::Tensor& x, int64_t queries) const;
 
   const ModelSpec& spec_;
-  torch::ScalarType type_;
   std::vector<std::pair<std::string, torch::Tensor>> weights_;
   std::map<std::string, size_t> index_;
 };

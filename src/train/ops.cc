@@ -41,6 +41,7 @@ struct PoolArguments {
   const TokenSpec* spec;
   const TokenColumns* view;
   const std::vector<std::vector<uint32_t>>* index;
+  std::vector<int64_t> table_begin;  // where each table starts in the flat tensor of all rows
 
   const TokenSlot& slot(size_t column) const {
     return spec->slots[static_cast<size_t>(view->slots[column])];
@@ -60,17 +61,16 @@ struct PoolArguments {
 };
 
 template <class T>
-void PoolForward(const PoolArguments& arguments, const variable_list& rows, torch::Tensor& out) {
+void PoolForward(const PoolArguments& arguments, const T* rows, T* to) {
   const std::vector<int64_t> offsets = arguments.Offsets();
   const int64_t stride = offsets.back();
-  T* to = out.data_ptr<T>();
   at::parallel_for(0, static_cast<int64_t>(offsets.size()) - 1, 1, [&](int64_t begin, int64_t end) {
     for (auto c = static_cast<size_t>(begin); c < static_cast<size_t>(end); ++c) {
       const TokenSlot& slot = arguments.slot(c);
       if (slot.table >= 0) {
         EmbeddingPoolForward<T>(arguments.pairs(c),
-                                rows[static_cast<size_t>(slot.table)].data_ptr<T>(), slot.width,
-                                to + offsets[c], stride);
+                                rows + arguments.table_begin[static_cast<size_t>(slot.table)],
+                                slot.width, to + offsets[c], stride);
         continue;
       }
       const float* from = arguments.view->columns[c].dense.data();
@@ -83,43 +83,45 @@ void PoolForward(const PoolArguments& arguments, const variable_list& rows, torc
 
 // One table is one thread's: its slots are added in slot order, whatever the number of threads.
 template <class T>
-void PoolBackward(const PoolArguments& arguments, const torch::Tensor& d_out,
-                  variable_list& d_rows) {
+void PoolBackward(const PoolArguments& arguments, const T* from, T* d_rows) {
   const std::vector<int64_t> offsets = arguments.Offsets();
-  const T* from = d_out.data_ptr<T>();
-  at::parallel_for(0, static_cast<int64_t>(d_rows.size()), 1, [&](int64_t begin, int64_t end) {
+  const auto tables = static_cast<int64_t>(arguments.table_begin.size());
+  at::parallel_for(0, tables, 1, [&](int64_t begin, int64_t end) {
     for (size_t c = 0; c + 1 < offsets.size(); ++c) {
       const TokenSlot& slot = arguments.slot(c);
       if (slot.table < begin || slot.table >= end) continue;
       EmbeddingPoolBackward<T>(arguments.pairs(c), from + offsets[c], offsets.back(), slot.width,
-                               d_rows[static_cast<size_t>(slot.table)].data_ptr<T>());
+                               d_rows + arguments.table_begin[static_cast<size_t>(slot.table)]);
     }
   });
 }
 
+// `flat`: the rows of all tables one after another. An autograd function follows tensors only as
+// plain arguments, not inside a vector.
 struct PoolFunction : torch::autograd::Function<PoolFunction> {
   static torch::Tensor forward(AutogradContext* context, PoolArguments arguments,
-                               torch::ScalarType type, variable_list rows) {
-    torch::Tensor out = torch::empty({arguments.view->rows, arguments.Offsets().back()}, type);
-    Dispatch(type, [&](auto t) { PoolForward<decltype(t)>(arguments, rows, out); });
-    context->saved_data["arguments"] = Hold(arguments);
-    context->save_for_backward(rows);
+                               torch::Tensor flat) {
+    torch::Tensor out =
+        torch::empty({arguments.view->rows, arguments.Offsets().back()}, flat.scalar_type());
+    Dispatch(flat.scalar_type(), [&](auto t) {
+      using T = decltype(t);
+      PoolForward<T>(arguments, flat.data_ptr<T>(), out.data_ptr<T>());
+    });
+    context->saved_data["arguments"] = Hold(std::move(arguments));
+    context->saved_data["elements"] = flat.numel();
     return out;
   }
 
   static variable_list backward(AutogradContext* context, variable_list d_outs) {
-    const PoolArguments arguments =
-        HeldIn<PoolArguments>(context->saved_data["arguments"]);
     const torch::Tensor d_out = d_outs[0].contiguous();
-    variable_list d_rows;
-    for (const torch::Tensor& rows : context->get_saved_variables()) {
-      d_rows.push_back(torch::zeros_like(rows));
-    }
-    Dispatch(d_out.scalar_type(),
-             [&](auto t) { PoolBackward<decltype(t)>(arguments, d_out, d_rows); });
-    variable_list gradients = {torch::Tensor(), torch::Tensor()};
-    gradients.insert(gradients.end(), d_rows.begin(), d_rows.end());
-    return gradients;
+    torch::Tensor d_flat =
+        torch::zeros({context->saved_data["elements"].toInt()}, d_out.scalar_type());
+    Dispatch(d_out.scalar_type(), [&](auto t) {
+      using T = decltype(t);
+      PoolBackward<T>(HeldIn<PoolArguments>(context->saved_data["arguments"]), d_out.data_ptr<T>(),
+                      d_flat.data_ptr<T>());
+    });
+    return {torch::Tensor(), d_flat};
   }
 };
 
@@ -183,8 +185,16 @@ struct AttentionFunction : torch::autograd::Function<AttentionFunction> {
 
 torch::Tensor PoolTokens(const TokenSpec& spec, const TokenColumns& view,
                          const std::vector<std::vector<uint32_t>>& index,
-                         const std::vector<torch::Tensor>& rows, torch::ScalarType type) {
-  return PoolFunction::apply(PoolArguments{&spec, &view, &index}, type, rows);
+                         const std::vector<torch::Tensor>& rows) {
+  PoolArguments arguments{&spec, &view, &index, {}};
+  std::vector<torch::Tensor> parts;
+  int64_t elements = 0;
+  for (const torch::Tensor& table : rows) {
+    arguments.table_begin.push_back(elements);
+    elements += table.numel();
+    parts.push_back(table.reshape({-1}));
+  }
+  return PoolFunction::apply(std::move(arguments), torch::cat(parts));
 }
 
 torch::Tensor RabAttention(const std::shared_ptr<const ChannelRows>& rows, const torch::Tensor& q,

@@ -15,12 +15,12 @@ namespace grab {
 
 // Token vectors `v` of a view: slot embeddings pooled and concatenated with dense slots, in slot
 // order.
-//   rows    per table, [unique rows, dim], floating, may require a gradient
+//   rows    per table, [unique rows, dim], f32 or f64, all alike; at least one table
 //   index   per column of the view (embedding/lookup.h)
 // Returns [view.rows, width]. `view` and `index` must outlive the backward pass.
 torch::Tensor PoolTokens(const TokenSpec& spec, const TokenColumns& view,
                          const std::vector<std::vector<uint32_t>>& index,
-                         const std::vector<torch::Tensor>& rows, torch::ScalarType type);
+                         const std::vector<torch::Tensor>& rows);
 
 // RAB attention over a channel (kernels/rab_attention.h).
 //   q   [queries, d], the last `queries` rows of the channel;  kv [rows, 2 d], keys then values

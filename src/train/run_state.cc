@@ -20,8 +20,7 @@ std::vector<EmbeddingTable> MakeTables(const ModelSpec& spec, const TrainConfig&
   std::vector<EmbeddingTable> tables;
   for (const TableSpec& table : spec.tokens.tables) {
     const uint64_t seed = HashCombine(static_cast<uint64_t>(config.seed), HashId(table.name));
-    tables.emplace_back(
-        TableOptions{table.dim, OptimiserOf(config), config.table_init_std, seed});
+    tables.emplace_back(TableOptions{table.dim, OptimiserOf(config), config.table_init_std, seed});
   }
   return tables;
 }
@@ -93,9 +92,9 @@ Status ReadDense(const std::string& path, RunState& state) {
   GRAB_ASSIGN_OR_RETURN(const std::unique_ptr<SafetensorsReader> reader,
                         SafetensorsReader::Open(path));
   for (const auto& [name, tensor] : DenseTensors(state)) {
-    GRAB_RETURN_IF_ERROR(
-        reader->Read(name, Dtype::kF32, tensor.sizes().vec(),
-                     absl::MakeSpan(tensor.data_ptr<float>(), static_cast<size_t>(tensor.numel()))));
+    GRAB_RETURN_IF_ERROR(reader->Read(
+        name, Dtype::kF32, tensor.sizes().vec(),
+        absl::MakeSpan(tensor.data_ptr<float>(), static_cast<size_t>(tensor.numel()))));
   }
   return absl::OkStatus();
 }
@@ -114,8 +113,7 @@ Status SaveRunState(RunState& state, const ModelSpec& spec, const std::string& d
   GRAB_RETURN_IF_ERROR(writer.status());
   GRAB_RETURN_IF_ERROR(WriteSpec(spec, (*writer)->Path(kSpecFile)));
   GRAB_RETURN_IF_ERROR(WriteDense(state, (*writer)->Path(kWeightsFile)));
-  GRAB_RETURN_IF_ERROR(
-      WriteTables(spec.tokens.tables, state.tables, (*writer)->Path(kTablesFile)));
+  GRAB_RETURN_IF_ERROR(WriteTables(spec.tokens.tables, state.tables, (*writer)->Path(kTablesFile)));
   GRAB_RETURN_IF_ERROR((*writer)->Commit(CountersJson(state.counters)));
   return PruneCheckpoints(dir, static_cast<uint64_t>(kept)).status();
 }

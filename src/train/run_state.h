@@ -42,8 +42,8 @@ struct RunState {
   RunCounters counters;
 };
 
-// Writes `state` as a checkpoint of its step under `dir` and removes all but the newest `kept`. One that is already there
-// is the same state.
+// Writes `state` as a checkpoint of its step under `dir` and removes all but the newest `kept`. One
+// that is already there is the same state.
 Status SaveRunState(RunState& state, const ModelSpec& spec, const std::string& dir, int64_t kept);
 
 // Restores the newest usable checkpoint under `dir`. Its model spec must equal `spec`.

@@ -15,12 +15,12 @@
 #include "checkpoint/model_files.h"
 #include "config/config.h"
 #include "eval/report.h"
+#include "eval/score_split.h"
 #include "eval/scores.h"
 #include "train/loss.h"
 #include "train/run_log.h"
 #include "train/run_state.h"
 #include "train/schedule.h"
-#include "train/scoring.h"
 #include "train/sparse.h"
 
 namespace grab {
@@ -64,6 +64,7 @@ class Trainer {
   Status Prepare();
   Status RunPass();
   StatusOr<double> Step(const Batch& batch);
+  StatusOr<ScoreTable> Score(const ScoreOptions& options, Progress& progress);
   Status AfterStep(double loss);
   Status Validate();
   Status SaveCheckpoint();
@@ -229,13 +230,22 @@ Status Trainer::AfterStep(double loss) {
   return absl::OkStatus();
 }
 
+StatusOr<ScoreTable> Trainer::Score(const ScoreOptions& options, Progress& progress) {
+  torch::NoGradGuard no_grad;
+  const auto forward = [&](const Batch& batch) -> StatusOr<std::vector<float>> {
+    const BatchLookup lookup = lookup_.Find(batch, state_.tables);
+    const torch::Tensor logits =
+        state_.net.Forward(batch, lookup, GatherRows(state_.tables, lookup, false)).contiguous();
+    return std::vector<float>(logits.data_ptr<float>(), logits.data_ptr<float>() + logits.numel());
+  };
+  return ScoreSplit(shards_, spec_, config_.eval, options, forward, progress);
+}
+
 Status Trainer::Validate() {
   RunCounters& counters = state_.counters;
   ++counters.validations_in_pass;
   if (valid_targets_ == 0) return absl::OkStatus();
-  GRAB_ASSIGN_OR_RETURN(const ScoreTable scores,
-                        ScoreSplit(shards_, spec_, state_.net, state_.tables, config_.eval,
-                                   Split::kValid, false, NoProgress()));
+  GRAB_ASSIGN_OR_RETURN(const ScoreTable scores, Score({Split::kValid, false}, NoProgress()));
   GRAB_ASSIGN_OR_RETURN(const EvalReport report, Evaluate(scores, config_.eval));
   const Metrics& metrics = report.tasks[0].metrics;
   if (!metrics.logloss.has_value()) {
@@ -269,9 +279,7 @@ Status Trainer::SaveCheckpoint() {
 }
 
 StatusOr<nlohmann::json> Trainer::EvaluateSplit(Split split, bool frozen, const char* scores_file) {
-  GRAB_ASSIGN_OR_RETURN(const ScoreTable scores,
-                        ScoreSplit(shards_, spec_, state_.net, state_.tables, config_.eval, split,
-                                   frozen, progress_));
+  GRAB_ASSIGN_OR_RETURN(const ScoreTable scores, Score({split, frozen}, progress_));
   if (scores_file != nullptr) GRAB_RETURN_IF_ERROR(WriteScores(Path(scores_file), scores));
   GRAB_ASSIGN_OR_RETURN(const EvalReport report, Evaluate(scores, config_.eval));
   return ToJson(report)["tasks"];

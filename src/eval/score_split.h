@@ -1,0 +1,32 @@
+// Scores of every target of a split by any forward: the one loop that training, `grab score` and
+// tests share.
+#pragma once
+
+#include <functional>
+#include <vector>
+
+#include "base/progress.h"
+#include "base/status.h"
+#include "batch/stream.h"
+#include "config/settings.h"
+#include "eval/scores.h"
+#include "model/spec.h"
+
+namespace grab {
+
+// Logits [batch.full.rows, tasks] of a batch.
+using BatchForward = std::function<StatusOr<std::vector<float>>(const Batch&)>;
+
+struct ScoreOptions {
+  Split split = Split::kTest;
+  // Nothing known at or after the first request of the split counts as history (DESIGN 4,
+  // "Metrics": the trap of user-level GAUC).
+  bool frozen = false;
+};
+
+// Scores on whole timelines, in shard order.
+StatusOr<ScoreTable> ScoreSplit(const ShardSet& shards, const ModelSpec& spec,
+                                const EvalConfig& config, const ScoreOptions& options,
+                                const BatchForward& forward, Progress& progress);
+
+}  // namespace grab
