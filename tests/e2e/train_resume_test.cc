@@ -26,7 +26,7 @@ class ResumeTest : public ::testing::Test {
     ASSERT_TRUE(MakeDirectories(root_).ok());
     StatusOr<Config> config = LoadConfig(
         GRAB_SOURCE_DIR "/configs/simulator.toml",
-        {"simulate.users=40", "simulate.days=14.0", "data_dir=" + root_ + "/raw", "grab.train.batch_tokens=600",
+        {"simulate.users=40", "simulate.days=14.0", "data_dir=" + root_ + "/raw", "grab.train.batch_tokens=300",
          "grab.train.passes=2", "grab.train.validations_per_pass=2", "grab.train.patience=0",
          "grab.train.id_dropout=0.2", "dlrm.train.batch_tokens=300", "dlrm.train.passes=1"});
     ASSERT_TRUE(config.ok()) << config.status();

@@ -1,0 +1,31 @@
+// The subcommands of `grab`, one file each. AddX declares the options of one; when the command line
+// names it, `command` is set to what main then runs.
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "base/status.h"
+
+namespace grab {
+
+using Command = std::function<Status()>;
+
+void AddConfig(CLI::App& app, Command& command);
+void AddSimulate(CLI::App& app, Command& command);
+void AddPrepare(CLI::App& app, Command& command);
+void AddInspect(CLI::App& app, Command& command);
+void AddEval(CLI::App& app, Command& command);
+void AddExport(CLI::App& app, Command& command);
+void AddScore(CLI::App& app, Command& command);
+void AddRun(CLI::App& app, Command& command);
+
+// `grab train` is another binary with options of its own, so main hands it the arguments unparsed.
+// Returns only when grab-train cannot be started.
+Status ExecTrain(const std::vector<std::string>& arguments);
+// The path of grab-train: beside this binary, else in PATH; NotFound says what to do.
+StatusOr<std::string> FindTrain();
+
+}  // namespace grab

@@ -1,0 +1,73 @@
+// grab eval
+#include <cstdio>
+#include <memory>
+#include <nlohmann/json.hpp>
+
+#include "base/file.h"
+#include "cli/commands.h"
+#include "config/config.h"
+#include "eval/report.h"
+#include "eval/scores.h"
+
+namespace grab {
+namespace {
+
+struct Options {
+  std::vector<std::string> scores;
+  std::string config;
+  std::vector<std::string> overrides;
+  std::string json;
+};
+
+StatusOr<EvalConfig> LoadEvalConfig(const Options& options) {
+  const StatusOr<Config> config = options.config.empty()
+                                      ? ParseConfig("", "defaults", options.overrides)
+                                      : LoadConfig(options.config, options.overrides);
+  if (!config.ok()) return config.status();
+  return config->eval;
+}
+
+Status EvaluateFiles(const Options& options) {
+  GRAB_ASSIGN_OR_RETURN(const EvalConfig config, LoadEvalConfig(options));
+  nlohmann::json files = nlohmann::json::array();
+  for (const std::string& path : options.scores) {
+    GRAB_ASSIGN_OR_RETURN(const ScoreTable table, ReadScores(path));
+    const StatusOr<EvalReport> report = Evaluate(table, config);
+    if (!report.ok()) return Annotate(report.status(), path);
+    if (options.scores.size() > 1) std::printf("%s\n", path.c_str());
+    std::fputs(ToText(*report).c_str(), stdout);
+    nlohmann::json entry = ToJson(*report);
+    entry["file"] = path;
+    files.push_back(std::move(entry));
+  }
+  if (options.json.empty()) return absl::OkStatus();
+  const nlohmann::json object = {{"files", std::move(files)}};
+  return WriteFileDurably(
+      options.json, object.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
+}
+
+}  // namespace
+
+void AddEval(CLI::App& app, Command& command) {
+  const auto options = std::make_shared<Options>();
+  CLI::App* sub = app.add_subcommand("eval", "Metrics of score files");
+  sub->add_option("--scores", options->scores, "Score files (docs/formats/scores.md)")
+      ->required()
+      ->type_name("FILE...");
+  sub->add_option("--config", options->config, "Config file whose [eval] says how to slice")
+      ->type_name("FILE");
+  sub->add_option("--set", options->overrides, "Override a setting; may be repeated")
+      ->allow_extra_args(false)
+      ->type_name("KEY=VALUE");
+  sub->add_option("--json", options->json, "Also write the metrics to this file")
+      ->type_name("FILE");
+  sub->footer(
+      "AUC, GAUC, log-loss, NE and PCOC, overall and per slice; all exact.\n\n"
+      "Examples:\n"
+      "  grab eval --scores runs/demo/grab-seed1/test_scores.csv\n"
+      "  grab eval --scores runs/a/test_scores.csv runs/b/test_scores.csv --json both.json\n"
+      "  grab eval --scores s.csv --set eval.history_edges='[0, 10, 100]'");
+  sub->callback([&command, options] { command = [options] { return EvaluateFiles(*options); }; });
+}
+
+}  // namespace grab

@@ -1,0 +1,244 @@
+#include "cli/results.h"
+
+#include <cmath>
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
+#include "base/check.h"
+#include "base/file.h"
+#include "base/progress.h"
+#include "cli/text_table.h"
+
+namespace grab {
+namespace {
+
+using nlohmann::json;
+
+constexpr uint64_t kJsonBytesMax = 256 << 20;
+
+StatusOr<json> ReadJson(const std::string& path) {
+  GRAB_ASSIGN_OR_RETURN(const std::string text, ReadFile(path, kJsonBytesMax));
+  json object = json::parse(text, nullptr, false);
+  if (!object.is_object()) {
+    return absl::DataLossError(absl::StrCat(path, ": expected a JSON object"));
+  }
+  return object;
+}
+
+// Members of one object of a JSON file, with errors that name them.
+class Members {
+ public:
+  Members(const std::string& path, std::string prefix, const json& object)
+      : path_(path), prefix_(std::move(prefix)), object_(object) {}
+
+  StatusOr<double> Number(const char* key) const {
+    GRAB_ASSIGN_OR_RETURN(const json* value, Find(key));
+    if (!value->is_number()) return WrongType(key, "a number");
+    return value->get<double>();
+  }
+  // null: undefined.
+  StatusOr<std::optional<double>> Metric(const char* key) const {
+    GRAB_ASSIGN_OR_RETURN(const json* value, Find(key));
+    if (value->is_null()) return std::optional<double>();
+    if (!value->is_number()) return WrongType(key, "a number or null");
+    return std::optional<double>(value->get<double>());
+  }
+  StatusOr<uint64_t> Count(const char* key) const {
+    GRAB_ASSIGN_OR_RETURN(const json* value, Find(key));
+    if (!value->is_number_unsigned()) return WrongType(key, "a count");
+    return value->get<uint64_t>();
+  }
+  StatusOr<std::string> Text(const char* key) const {
+    GRAB_ASSIGN_OR_RETURN(const json* value, Find(key));
+    if (!value->is_string()) return WrongType(key, "text");
+    return value->get<std::string>();
+  }
+  StatusOr<Members> Object(const char* key) const {
+    GRAB_ASSIGN_OR_RETURN(const json* value, Find(key));
+    if (!value->is_object()) return WrongType(key, "an object");
+    return Members(path_, prefix_ + key + ".", *value);
+  }
+  bool Has(const char* key) const { return object_.contains(key); }
+
+ private:
+  StatusOr<const json*> Find(const char* key) const {
+    const auto found = object_.find(key);
+    if (found != object_.end()) return &*found;
+    return absl::DataLossError(absl::StrCat(path_, ": '", prefix_, key, "' is missing"));
+  }
+  Status WrongType(const char* key, const char* expected) const {
+    return absl::DataLossError(absl::StrCat(path_, ": '", prefix_, key, "': expected ", expected));
+  }
+
+  const std::string& path_;
+  std::string prefix_;
+  const json& object_;
+};
+
+json OrNull(const std::optional<double>& value) { return value ? json(*value) : json(nullptr); }
+
+std::string Digits(const std::optional<double>& value, int digits) {
+  return value ? absl::StrFormat("%.*f", digits, *value) : "-";
+}
+
+// Of one member over the runs.
+std::optional<double> Mean(const std::vector<RunMetrics>& runs,
+                           std::optional<double> RunMetrics::*member) {
+  double sum = 0.0;
+  for (const RunMetrics& run : runs) {
+    if (!(run.*member).has_value()) return std::nullopt;
+    sum += *(run.*member);
+  }
+  return sum / static_cast<double>(runs.size());
+}
+
+double Mean(const std::vector<RunMetrics>& runs, double RunMetrics::*member) {
+  double sum = 0.0;
+  for (const RunMetrics& run : runs) sum += run.*member;
+  return sum / static_cast<double>(runs.size());
+}
+
+std::optional<double> AucSd(const std::vector<RunMetrics>& runs) {
+  const std::optional<double> mean = Mean(runs, &RunMetrics::auc);
+  if (runs.size() < 2 || !mean.has_value()) return std::nullopt;
+  double squares = 0.0;
+  for (const RunMetrics& run : runs) squares += (*run.auc - *mean) * (*run.auc - *mean);
+  return std::sqrt(squares / static_cast<double>(runs.size() - 1));
+}
+
+}  // namespace
+
+StatusOr<RunMetrics> ReadRunMetrics(const std::string& path) {
+  GRAB_ASSIGN_OR_RETURN(const json object, ReadJson(path));
+  const Members whole(path, "", object);
+  RunMetrics run;
+  GRAB_ASSIGN_OR_RETURN(run.model, whole.Text("model"));
+  GRAB_ASSIGN_OR_RETURN(run.train_rows, whole.Count("train_rows"));
+  GRAB_ASSIGN_OR_RETURN(run.tokens_per_second, whole.Number("tokens_per_second"));
+  GRAB_ASSIGN_OR_RETURN(run.wall_seconds, whole.Number("wall_seconds"));
+  GRAB_ASSIGN_OR_RETURN(run.test_rows, whole.Count("test_rows"));
+  GRAB_ASSIGN_OR_RETURN(const Members test, whole.Object("test"));
+  GRAB_ASSIGN_OR_RETURN(run.auc, test.Metric("auc"));
+  GRAB_ASSIGN_OR_RETURN(run.gauc, test.Metric("gauc"));
+  GRAB_ASSIGN_OR_RETURN(run.gauc_by, test.Text("gauc_by"));
+  GRAB_ASSIGN_OR_RETURN(run.logloss, test.Metric("logloss"));
+  GRAB_ASSIGN_OR_RETURN(run.ne, test.Metric("ne"));
+  GRAB_ASSIGN_OR_RETURN(run.pcoc, test.Metric("pcoc"));
+  if (whole.Has("test_frozen")) {
+    GRAB_ASSIGN_OR_RETURN(const Members frozen, whole.Object("test_frozen"));
+    GRAB_ASSIGN_OR_RETURN(run.auc_frozen, frozen.Metric("auc"));
+    GRAB_ASSIGN_OR_RETURN(run.gauc_frozen, frozen.Metric("gauc"));
+  }
+  return run;
+}
+
+StatusOr<ModelResult> MeanOverSeeds(const std::vector<int64_t>& seeds,
+                                    const std::vector<RunMetrics>& runs) {
+  GRAB_CHECK(!runs.empty() && runs.size() == seeds.size());
+  ModelResult result;
+  result.seeds = seeds;
+  result.mean = runs[0];
+  for (const RunMetrics& run : runs) {
+    if (run.model != runs[0].model || run.test_rows != runs[0].test_rows ||
+        run.train_rows != runs[0].train_rows || run.gauc_by != runs[0].gauc_by) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("runs of '", runs[0].model, "' (", runs[0].train_rows, " training and ",
+                       runs[0].test_rows, " test rows) and of '", run.model, "' (", run.train_rows,
+                       " and ", run.test_rows, ") cannot be averaged"));
+    }
+  }
+  for (const auto member :
+       {&RunMetrics::auc, &RunMetrics::gauc, &RunMetrics::logloss, &RunMetrics::ne,
+        &RunMetrics::pcoc, &RunMetrics::auc_frozen, &RunMetrics::gauc_frozen}) {
+    result.mean.*member = Mean(runs, member);
+  }
+  result.mean.tokens_per_second = Mean(runs, &RunMetrics::tokens_per_second);
+  result.mean.wall_seconds = Mean(runs, &RunMetrics::wall_seconds);
+  result.auc_sd = AucSd(runs);
+  return result;
+}
+
+StatusOr<double> ReadScoreParity(const std::string& path) {
+  GRAB_ASSIGN_OR_RETURN(const json object, ReadJson(path));
+  return Members(path, "", object).Number("score_parity_max_abs_diff");
+}
+
+json ToJson(const Results& results) {
+  json models = json::array();
+  for (const ModelResult& result : results.models) {
+    const RunMetrics& mean = result.mean;
+    json model = {{"model", mean.model},
+                  {"auc", OrNull(mean.auc)},
+                  {"gauc", OrNull(mean.gauc)},
+                  {"gauc_by", mean.gauc_by},
+                  {"logloss", OrNull(mean.logloss)},
+                  {"ne", OrNull(mean.ne)},
+                  {"pcoc", OrNull(mean.pcoc)},
+                  {"train_rows", mean.train_rows},
+                  {"test_rows", mean.test_rows},
+                  {"tokens_per_second", mean.tokens_per_second},
+                  {"wall_seconds", mean.wall_seconds},
+                  {"seeds", result.seeds}};
+    if (mean.auc_frozen.has_value()) model["auc_frozen"] = *mean.auc_frozen;
+    if (mean.gauc_frozen.has_value()) model["gauc_frozen"] = *mean.gauc_frozen;
+    if (result.auc_sd.has_value()) model["auc_sd"] = *result.auc_sd;
+    models.push_back(std::move(model));
+  }
+  json object = {{"models", std::move(models)},
+                 {"score_parity_max_abs_diff", results.score_parity_max_abs_diff},
+                 {"hardware", {{"cpu", results.cpu}, {"threads", results.threads}}},
+                 {"rows_hash", results.rows_hash}};
+  if (results.true_auc.has_value()) object["true_auc"] = *results.true_auc;
+  if (!results.commit.empty()) object["commit"] = results.commit;
+  return object;
+}
+
+std::string ToText(const Results& results) {
+  std::vector<std::vector<std::string>> rows = {{"model", "train rows", "test rows", "AUC", "GAUC",
+                                                 "log-loss", "NE", "PCOC", "tokens/s",
+                                                 "wall time"}};
+  std::string notes;
+  for (const ModelResult& result : results.models) {
+    const RunMetrics& mean = result.mean;
+    rows.push_back({mean.model, absl::StrCat(mean.train_rows), absl::StrCat(mean.test_rows),
+                    Digits(mean.auc, 5), Digits(mean.gauc, 5), Digits(mean.logloss, 5),
+                    Digits(mean.ne, 5), Digits(mean.pcoc, 4), HumanCount(mean.tokens_per_second),
+                    HumanSeconds(mean.wall_seconds)});
+    if (result.seeds.size() > 1) {
+      absl::StrAppend(&notes, mean.model, ": mean of the seeds ", absl::StrJoin(result.seeds, ", "),
+                      "; standard deviation of the AUC ", Digits(result.auc_sd, 5), "\n");
+    }
+    if (mean.gauc_by == "user" && mean.gauc_frozen.has_value()) {
+      absl::StrAppend(&notes, mean.model, ": with histories frozen at the start of the test: AUC ",
+                      Digits(mean.auc_frozen, 5), ", GAUC by user ", Digits(mean.gauc_frozen, 5),
+                      "\n");
+    }
+  }
+  if (results.true_auc.has_value()) {
+    rows.push_back({"true probability", "", "", Digits(results.true_auc, 5)});
+  }
+  std::string out = TextTable(rows);
+  if (!results.models.empty()) {
+    absl::StrAppend(&out, "GAUC by ", results.models[0].mean.gauc_by, ".\n");
+  }
+  absl::StrAppend(&out, notes, "grab score reproduces the training side's test scores within ",
+                  absl::StrFormat("%.2g", results.score_parity_max_abs_diff), ".\n");
+  return out;
+}
+
+std::string CpuName() {
+  std::ifstream info("/proc/cpuinfo");
+  for (std::string line; std::getline(info, line);) {
+    const size_t colon = line.find(':');
+    if (absl::StartsWith(line, "model name") && colon != std::string::npos) {
+      return std::string(absl::StripAsciiWhitespace(line.substr(colon + 1)));
+    }
+  }
+  return "";
+}
+
+}  // namespace grab

@@ -1,0 +1,67 @@
+// What `grab run` found: the table on the screen and results.json.
+#pragma once
+
+#include <cstdint>
+#include <nlohmann/json_fwd.hpp>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/status.h"
+
+namespace grab {
+
+// Test metrics of the main task and the cost of training. A metric that is undefined on the test
+// rows is nullopt.
+struct RunMetrics {
+  std::string model;
+  std::optional<double> auc;
+  std::optional<double> gauc;
+  std::string gauc_by;  // "page" or "user"
+  std::optional<double> logloss;
+  std::optional<double> ne;
+  std::optional<double> pcoc;
+  // With histories stopped at the start of the test: the fair form of GAUC by user.
+  std::optional<double> auc_frozen;
+  std::optional<double> gauc_frozen;
+  uint64_t train_rows = 0;
+  uint64_t test_rows = 0;
+  double tokens_per_second = 0.0;
+  double wall_seconds = 0.0;
+};
+
+// From the metrics.json of a training run. Errors name the file and the key.
+StatusOr<RunMetrics> ReadRunMetrics(const std::string& path);
+
+// A model over its seeds.
+struct ModelResult {
+  std::vector<int64_t> seeds;
+  RunMetrics mean;               // a metric undefined for one seed is undefined
+  std::optional<double> auc_sd;  // sample standard deviation; nullopt with one seed
+};
+
+// `runs` are of one model, one per seed, not empty. Runs over different rows are an
+// InvalidArgument.
+StatusOr<ModelResult> MeanOverSeeds(const std::vector<int64_t>& seeds,
+                                    const std::vector<RunMetrics>& runs);
+
+struct Results {
+  std::vector<ModelResult> models;
+  double score_parity_max_abs_diff = 0.0;
+  std::optional<double> true_auc;  // of simulated data
+  std::string commit;              // empty: not known
+  std::string cpu;                 // empty: not known
+  int threads = 0;
+  std::string rows_hash;
+};
+
+// The "score_parity_max_abs_diff" of the file that `grab score --compare` writes.
+StatusOr<double> ReadScoreParity(const std::string& path);
+
+nlohmann::json ToJson(const Results& results);
+std::string ToText(const Results& results);
+
+// The processor's name as Linux gives it, or empty.
+std::string CpuName();
+
+}  // namespace grab

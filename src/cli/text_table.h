@@ -1,0 +1,13 @@
+// Rows of cells as lines with aligned columns.
+#pragma once
+
+#include <string>
+#include <vector>
+
+namespace grab {
+
+// The first row is the head. The first column is aligned left, the others right. Cells are UTF-8; a
+// character counts as one column.
+std::string TextTable(const std::vector<std::vector<std::string>>& rows);
+
+}  // namespace grab
