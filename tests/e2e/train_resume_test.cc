@@ -1,8 +1,8 @@
-// Simulate, prepare, train: n steps equal k steps, stop, resume, n - k steps bit for bit on one thread, for stops in the
-// middle of a pass, at its end and in the second pass; the same seed gives the same files.
-#include <gtest/gtest.h>
-
+// Simulate, prepare, train: n steps equal k steps, stop, resume, n - k steps bit for bit on one
+// thread, for stops in the middle of a pass, at its end and in the second pass; the same seed gives
+// the same files.
 #include <ATen/Parallel.h>
+#include <gtest/gtest.h>
 
 #include <cstdlib>
 #include <filesystem>
@@ -21,14 +21,16 @@ class ResumeTest : public ::testing::Test {
  protected:
   static void SetUpTestSuite() {
     at::set_num_threads(1);
-    root_ = (std::filesystem::temp_directory_path() / ("grab_resume_" + std::to_string(getpid()))).string();
+    root_ = (std::filesystem::temp_directory_path() / ("grab_resume_" + std::to_string(getpid())))
+                .string();
     ASSERT_TRUE(RemoveAll(root_).ok());
     ASSERT_TRUE(MakeDirectories(root_).ok());
     StatusOr<Config> config = LoadConfig(
         GRAB_SOURCE_DIR "/configs/simulator.toml",
-        {"simulate.users=40", "simulate.days=14.0", "data_dir=" + root_ + "/raw", "grab.train.batch_tokens=300",
-         "grab.train.passes=2", "grab.train.validations_per_pass=2", "grab.train.patience=0",
-         "grab.train.id_dropout=0.2", "dlrm.train.batch_tokens=300", "dlrm.train.passes=1"});
+        {"simulate.users=40", "simulate.days=14.0", "data_dir=" + root_ + "/raw",
+         "grab.train.batch_tokens=300", "grab.train.passes=2", "grab.train.validations_per_pass=2",
+         "grab.train.patience=0", "grab.train.id_dropout=0.2", "dlrm.train.batch_tokens=300",
+         "dlrm.train.passes=1"});
     ASSERT_TRUE(config.ok()) << config.status();
     config_ = new Config(*config);
     Status status = Simulate(config_->simulate, root_ + "/raw", NoProgress());
@@ -52,11 +54,13 @@ class ResumeTest : public ::testing::Test {
   }
 
   // Checksums of the files of the newest checkpoint, by name, and the step it is of.
-  static std::pair<uint64_t, std::vector<std::pair<std::string, uint64_t>>> Files(const std::string& name) {
+  static std::pair<uint64_t, std::vector<std::pair<std::string, uint64_t>>> Files(
+      const std::string& name) {
     const auto latest = LatestCheckpoint(root_ + "/" + name + "/checkpoints");
     EXPECT_TRUE(latest.ok() && latest->checkpoint.has_value());
     std::vector<std::pair<std::string, uint64_t>> files;
-    for (const CheckpointFile& file : latest->checkpoint->files) files.emplace_back(file.name, file.checksum);
+    for (const CheckpointFile& file : latest->checkpoint->files)
+      files.emplace_back(file.name, file.checksum);
     return {latest->checkpoint->step, files};
   }
 
@@ -72,8 +76,9 @@ TEST_F(ResumeTest, StoppedAndResumedEqualsUninterrupted) {
   const auto [steps, files] = Files("whole");
   ASSERT_GT(steps, 20u);
   const auto scores = *ReadFile(root_ + "/whole/test_scores.csv", 1 << 28);
-  for (const int64_t stop : {int64_t{1}, static_cast<int64_t>(steps / 4), static_cast<int64_t>(steps / 2),
-                             static_cast<int64_t>(steps / 2 + 3)}) {
+  for (const int64_t stop :
+       {int64_t{1}, static_cast<int64_t>(steps / 4), static_cast<int64_t>(steps / 2),
+        static_cast<int64_t>(steps / 2 + 3)}) {
     SCOPED_TRACE(::testing::Message() << "stop after " << stop << " of " << steps);
     const std::string name = "stop-" + std::to_string(stop);
     ASSERT_TRUE(TrainTo(ModelKind::kGrab, name, false, stop).ok());
