@@ -15,10 +15,6 @@ namespace {
 using Problem = std::optional<ConfigProblem>;
 
 constexpr size_t kNameBytesMax = 200;
-// A shard keeps feedback and labels as bits of 32-bit words and counts fields in 16 bits.
-constexpr size_t kActionsMax = 31;
-constexpr size_t kTasksMax = 31;
-constexpr size_t kFieldsMax = 1024;
 
 #define GRAB_RETURN_IF_PROBLEM(expression)                                      \
   do {                                                                          \

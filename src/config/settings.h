@@ -9,6 +9,7 @@
 // Units stand last in names. A default here is the default everywhere.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <limits>
 #include <map>
@@ -16,6 +17,12 @@
 #include <vector>
 
 namespace grab {
+
+// Elements of a list. A shard keeps feedback and labels as bits of 32-bit words and counts fields
+// in 16 bits.
+inline constexpr size_t kActionsMax = 31;
+inline constexpr size_t kTasksMax = 31;
+inline constexpr size_t kFieldsMax = 1024;
 
 // Allowed values of a setting: an inclusive range for numbers (and for every element of a list of
 // numbers), or a closed list of words for strings (and for every element of a list of strings).
@@ -338,7 +345,7 @@ struct TrainConfig {
   int64_t checkpoint_steps = 1000;
   double checkpoint_minutes = 10.0;
   int64_t checkpoints_kept = 2;
-  int64_t threads = 0;
+  int64_t threads = 1;
 
   template <class V>
   void Visit(V& v) {
@@ -387,7 +394,11 @@ struct TrainConfig {
               AtLeast(0.01));
     v.Setting("checkpoints_kept", checkpoints_kept, "Older checkpoints are removed.",
               Between(1, 1000));
-    v.Setting("threads", threads, "Threads; 0: all of the machine.", Between(0, 1024));
+    v.Setting(
+        "threads", threads,
+        "Threads of the operators. More than 1 pays only when no other process wants the cores: "
+        "operators wait for each other by spinning.",
+        Between(1, 1024));
   }
 };
 

@@ -6,7 +6,6 @@
 #include <CLI/CLI.hpp>
 #include <cstdio>
 
-#include "base/threads.h"
 #include "config/config.h"
 #include "train/trainer.h"
 
@@ -17,7 +16,7 @@ namespace {
 // fight OpenMP's; and activations of several MB are mapped and unmapped by every operator unless
 // malloc keeps them.
 void TuneProcess(int64_t threads) {
-  at::set_num_threads(threads > 0 ? static_cast<int>(threads) : DefaultThreads());
+  at::set_num_threads(static_cast<int>(threads));
   at::set_num_interop_threads(1);
   mallopt(M_MMAP_THRESHOLD, 1 << 25);
   mallopt(M_TRIM_THRESHOLD, 1 << 25);

@@ -1,16 +1,12 @@
 #include "train/trainer.h"
 
-#include <ATen/Parallel.h>
-
 #include <cmath>
 #include <memory>
 #include <optional>
 
-#include "base/check.h"
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/hash.h"
-#include "base/threads.h"
 #include "batch/stream.h"
 #include "checkpoint/model_files.h"
 #include "config/config.h"
