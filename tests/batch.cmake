@@ -1,2 +1,3 @@
 grab_test(unit/batch_windows_test DEPS grab_batch)
 grab_test(property/batch_visibility_test DEPS grab_batch)
+grab_test(unit/batch_stream_test DEPS grab_batch)

@@ -8,6 +8,8 @@
 #include <cerrno>
 #include <filesystem>
 
+#include "base/check.h"
+
 namespace grab {
 namespace {
 
@@ -25,9 +27,11 @@ std::string ParentOf(const std::string& path) {
   return parent.empty() ? "." : parent;
 }
 
-Status RenameDurably(const std::string& from, const std::string& to) {
-  if (::rename(from.c_str(), to.c_str()) != 0) return FileError(to, "rename into place", errno);
-  return SyncPath(ParentOf(to), O_RDONLY | O_DIRECTORY);
+const char* KindName(mode_t mode) {
+  if (S_ISDIR(mode)) return "a folder";
+  if (S_ISFIFO(mode)) return "a FIFO";
+  if (S_ISSOCK(mode)) return "a socket";
+  return "a device";
 }
 
 }  // namespace
@@ -53,14 +57,25 @@ Status WriteFileDurably(const std::string& path, absl::string_view content) {
   return RenameDurably(tmp, path);
 }
 
+Status RenameDurably(const std::string& from, const std::string& to) {
+  if (::rename(from.c_str(), to.c_str()) != 0) return FileError(to, "rename into place", errno);
+  return SyncPath(ParentOf(to), O_RDONLY | O_DIRECTORY);
+}
+
 Status CommitDirectory(const std::string& tmp_dir, const std::string& dir) {
   if (Exists(dir)) return absl::AlreadyExistsError(absl::StrCat(dir, ": already exists"));
+  // Not a range-for: its increment throws.
   std::error_code error;
-  for (const auto& entry : std::filesystem::recursive_directory_iterator(tmp_dir, error)) {
-    const int flags = entry.is_directory(error) ? (O_RDONLY | O_DIRECTORY) : O_RDONLY;
-    GRAB_RETURN_IF_ERROR(SyncPath(entry.path().string(), flags));
-  }
+  std::filesystem::recursive_directory_iterator entry(tmp_dir, error);
   if (error) return FileError(tmp_dir, "list", error.value());
+  while (entry != std::filesystem::recursive_directory_iterator()) {
+    const std::string path = entry->path().string();
+    const bool is_folder = entry->is_directory(error);
+    if (error) return FileError(path, "stat", error.value());
+    GRAB_RETURN_IF_ERROR(SyncPath(path, is_folder ? (O_RDONLY | O_DIRECTORY) : O_RDONLY));
+    entry.increment(error);
+    if (error) return FileError(path, "list what follows", error.value());
+  }
   GRAB_RETURN_IF_ERROR(SyncPath(tmp_dir, O_RDONLY | O_DIRECTORY));
   return RenameDurably(tmp_dir, dir);
 }
@@ -85,12 +100,13 @@ bool Exists(const std::string& path) {
 StatusOr<std::vector<std::string>> ListDirectory(const std::string& dir) {
   std::error_code error;
   std::vector<std::string> names;
-  auto entries = std::filesystem::directory_iterator(dir, error);
-  if (error) return FileError(dir, "list", error.value());
-  for (; entries != std::filesystem::directory_iterator(); entries.increment(error)) {
-    if (error) return FileError(dir, "list", error.value());
-    names.push_back(entries->path().filename().string());
+  std::filesystem::directory_iterator entry(dir, error);
+  // A failed increment makes the iterator the end, so the error is looked at first.
+  while (!error && entry != std::filesystem::directory_iterator()) {
+    names.push_back(entry->path().filename().string());
+    entry.increment(error);
   }
+  if (error) return FileError(dir, "list", error.value());
   std::sort(names.begin(), names.end());
   return names;
 }
@@ -100,13 +116,19 @@ std::string JoinPath(absl::string_view dir, absl::string_view name) {
 }
 
 StatusOr<std::unique_ptr<RandomAccessFile>> RandomAccessFile::Open(const std::string& path) {
-  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  // Without O_NONBLOCK the open of a FIFO waits for a writer; regular files ignore the flag.
+  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   if (fd < 0) return FileError(path, "open", errno);
   struct stat info {};
-  if (::fstat(fd, &info) != 0 || !S_ISREG(info.st_mode)) {
-    const int error = S_ISDIR(info.st_mode) ? EISDIR : errno;
+  if (::fstat(fd, &info) != 0) {
+    const int error = errno;
     ::close(fd);
-    return FileError(path, "read as a file", error);
+    return FileError(path, "stat", error);
+  }
+  if (!S_ISREG(info.st_mode)) {
+    ::close(fd);
+    return absl::InvalidArgumentError(
+        absl::StrCat(path, ": expected a regular file, got ", KindName(info.st_mode)));
   }
   return std::unique_ptr<RandomAccessFile>(
       new RandomAccessFile(path, fd, static_cast<uint64_t>(info.st_size)));
@@ -143,18 +165,26 @@ SequentialFile::~SequentialFile() {
 }
 
 Status SequentialFile::Append(const void* data, uint64_t bytes) {
-  if (std::fwrite(data, 1, bytes, file_) != bytes) return FileError(path_, "write", errno);
+  GRAB_CHECK(file_ != nullptr);
+  GRAB_RETURN_IF_ERROR(failed_);
+  if (bytes > 0 && std::fwrite(data, 1, bytes, file_) != bytes) {
+    return failed_ = FileError(path_, "write", errno);
+  }
   size_bytes_ += bytes;
   return absl::OkStatus();
 }
 
 Status SequentialFile::Close() {
-  const bool flushed = std::fflush(file_) == 0 && ::fsync(::fileno(file_)) == 0;
+  GRAB_CHECK(file_ != nullptr);
+  // After a failed write the flush may succeed, with a hole where that write was.
+  const bool flushed = failed_.ok() && std::fflush(file_) == 0 && ::fsync(::fileno(file_)) == 0;
   const int error = errno;
   const bool closed = std::fclose(file_) == 0;
+  const int close_error = errno;
   file_ = nullptr;
+  GRAB_RETURN_IF_ERROR(failed_);
   if (!flushed) return FileError(path_, "write", error);
-  return closed ? absl::OkStatus() : FileError(path_, "close", errno);
+  return closed ? absl::OkStatus() : FileError(path_, "close", close_error);
 }
 
 }  // namespace grab

@@ -24,6 +24,10 @@ Status WriteFileDurably(const std::string& path, absl::string_view content);
 // syncs the parent.
 Status CommitDirectory(const std::string& tmp_dir, const std::string& dir);
 
+// Renames over whatever `to` is and syncs the folder of `to`: after an OK the new name survives a
+// power cut. Both in one file system; syncing what `from` holds is the caller's.
+Status RenameDurably(const std::string& from, const std::string& to);
+
 Status MakeDirectories(const std::string& path);
 Status RemoveAll(const std::string& path);
 bool Exists(const std::string& path);
@@ -37,6 +41,7 @@ std::string JoinPath(absl::string_view dir, absl::string_view name);
 // concurrently.
 class RandomAccessFile {
  public:
+  // A folder, FIFO, socket or device is an InvalidArgument; none of them blocks.
   static StatusOr<std::unique_ptr<RandomAccessFile>> Open(const std::string& path);
   ~RandomAccessFile();
   RandomAccessFile(const RandomAccessFile&) = delete;
@@ -55,8 +60,9 @@ class RandomAccessFile {
   uint64_t size_bytes_;
 };
 
-// A new file written in sequence; every write is checked. Close() syncs; a writer destroyed
-// unclosed leaves a partial file.
+// A new file written in sequence; every write is checked. After the first failed Append nothing
+// more is written, and every later Append and Close returns its error. Close() syncs; a writer
+// destroyed unclosed leaves a partial file.
 class SequentialFile {
  public:
   static StatusOr<std::unique_ptr<SequentialFile>> Create(const std::string& path);
@@ -66,7 +72,7 @@ class SequentialFile {
 
   Status Append(const void* data, uint64_t bytes);
   Status Append(absl::string_view text) { return Append(text.data(), text.size()); }
-  Status Close();
+  Status Close();  // once
   uint64_t size_bytes() const { return size_bytes_; }
 
  private:
@@ -74,6 +80,7 @@ class SequentialFile {
   std::string path_;
   std::FILE* file_;
   uint64_t size_bytes_ = 0;
+  Status failed_;  // the first failed write
 };
 
 }  // namespace grab

@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstdio>
 
 #include "absl/strings/str_cat.h"
@@ -92,17 +93,19 @@ Progress& NoProgress() {
 std::unique_ptr<Progress> MakeConsoleProgress() { return std::make_unique<ConsoleProgress>(); }
 
 std::string HumanCount(double value) {
-  if (value >= 1e9) return absl::StrFormat("%.2f G", value / 1e9);
-  if (value >= 1e6) return absl::StrFormat("%.2f M", value / 1e6);
-  if (value >= 1e4) return absl::StrFormat("%.1f k", value / 1e3);
+  // A unit ends where its last digit would round up to the next one.
+  if (value >= 999.995e6) return absl::StrFormat("%.2f G", value / 1e9);
+  if (value >= 999.95e3) return absl::StrFormat("%.2f M", value / 1e6);
+  if (value >= 9999.5) return absl::StrFormat("%.1f k", value / 1e3);
   return absl::StrFormat("%.0f", value);
 }
 
 std::string HumanSeconds(double seconds) {
-  if (seconds < 60.0) return absl::StrFormat("%.1fs", seconds);
-  const auto whole = static_cast<int64_t>(seconds);
-  if (whole < 3600) return absl::StrFormat("%dm%02ds", whole / 60, whole % 60);
-  return absl::StrFormat("%dh%02dm", whole / 3600, whole / 60 % 60);
+  if (seconds < 59.95) return absl::StrFormat("%.1fs", seconds);
+  const int64_t whole_s = std::llround(seconds);
+  if (whole_s < 3600) return absl::StrFormat("%dm%02ds", whole_s / 60, whole_s % 60);
+  const int64_t minutes = std::llround(seconds / 60.0);
+  return absl::StrFormat("%dh%02dm", minutes / 60, minutes % 60);
 }
 
 }  // namespace grab

@@ -4,9 +4,7 @@
 #include <xxhash.h>
 
 #include <algorithm>
-#include <cerrno>
 #include <charconv>
-#include <cstdio>
 #include <nlohmann/json.hpp>
 #include <utility>
 
@@ -191,7 +189,7 @@ StatusOr<Checkpoint> OpenNamed(const std::string& dir, const std::string& name,
 Status RemoveCheckpoint(const std::string& path) {
   const std::string doomed = absl::StrCat(path, kTmpSuffix);
   GRAB_RETURN_IF_ERROR(RemoveAll(doomed));
-  if (std::rename(path.c_str(), doomed.c_str()) != 0) return FileError(path, "rename", errno);
+  GRAB_RETURN_IF_ERROR(RenameDurably(path, doomed));
   return RemoveAll(doomed);
 }
 

@@ -21,10 +21,6 @@ struct FieldSchema {
   bool operator==(const FieldSchema&) const = default;
 };
 
-inline constexpr size_t kActionsMax = 31;
-inline constexpr size_t kTasksMax = 31;
-inline constexpr size_t kFieldsMax = 1024;
-
 struct Schema {
   std::vector<FieldSchema> fields;
   std::vector<std::string> actions;  // bit i of EventColumns::actions
@@ -33,7 +29,8 @@ struct Schema {
   bool operator==(const Schema&) const = default;
   int FieldIndex(const std::string& name) const;  // -1 if absent
 
-  // Stored fields, actions and tasks of a config; names must be unique and within the limits above.
+  // Stored fields, actions and tasks of a config; names must be unique and within the
+  // limits of config/settings.h.
   static StatusOr<Schema> FromConfig(const Config& config);
   std::string ToJson() const;
   static StatusOr<Schema> FromJson(const std::string& json);

@@ -1,7 +1,6 @@
 #include "eval/scores.h"
 
 #include <algorithm>
-#include <cerrno>
 #include <charconv>
 #include <cmath>
 #include <cstdio>
@@ -314,10 +313,9 @@ Status ScoreWriter::Close() {
   const Status closed = file_->Close();
   file_.reset();
   const std::string tmp = path_ + ".tmp";
-  if (closed.ok() && std::rename(tmp.c_str(), path_.c_str()) == 0) return absl::OkStatus();
-  const int error = errno;
-  std::remove(tmp.c_str());
-  return closed.ok() ? FileError(path_, "rename into place", error) : closed;
+  const Status renamed = closed.ok() ? RenameDurably(tmp, path_) : closed;
+  if (!renamed.ok()) std::remove(tmp.c_str());
+  return renamed;
 }
 
 Status WriteScores(const std::string& path, const ScoreTable& table) {

@@ -1,6 +1,7 @@
-// The main job with the real binaries on a small world: all of its files, a parity of serving and training scores within
-// 1e-5, the same table from the same seed, and a trainer that finds something: with the true probabilities at hand, GRAB must
-// be above chance by more than five standard errors of an AUC on these rows.
+// The main job with the real binaries on a small world: all of its files, a parity of serving and
+// training scores within 1e-5, the same table from the same seed, and a trainer that finds
+// something: with the true probabilities at hand, GRAB must be above chance by more than five
+// standard errors of an AUC on these rows.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -13,10 +14,11 @@ namespace grab {
 namespace {
 
 CommandResult RunJob(const std::string& out) {
-  return RunCommand({GRAB_BINARY, "run", "--config", GRAB_SOURCE_DIR "/configs/simulator.toml", "--out", out,
-                     "--set", "simulate.users=400", "--set", "grab.train.batch_tokens=1024", "--set",
-                     "grab.train.threads=1", "--set", "dlrm.train.threads=1", "--set",
-                     "grab.train.passes=3", "--set", "dlrm.train.batch_tokens=256"});
+  return RunCommand({GRAB_BINARY, "run", "--config", GRAB_SOURCE_DIR "/configs/simulator.toml",
+                     "--out", out, "--set", "simulate.users=400", "--set",
+                     "grab.train.batch_tokens=1024", "--set", "grab.train.threads=1", "--set",
+                     "dlrm.train.threads=1", "--set", "grab.train.passes=3", "--set",
+                     "dlrm.train.batch_tokens=256"});
 }
 
 nlohmann::json ReadJson(const std::string& path) {
@@ -43,7 +45,8 @@ TEST(MainJob, FromSimulatedLogToScoresWithoutLibtorch) {
   EXPECT_LE(results["score_parity_max_abs_diff"].get<double>(), 1e-5);
   const double rows = results["models"][1]["test_rows"].get<double>();
   const double auc = results["models"][1]["auc"].get<double>();
-  // With m positives the standard error of a chance AUC is about sqrt(1 / (12 m)); a sixth of the rows are clicks.
+  // With m positives the standard error of a chance AUC is about sqrt(1 / (12 m)); a sixth of the
+  // rows are clicks.
   EXPECT_GT(auc, 0.5 + 5 * std::sqrt(1.0 / (12.0 * rows / 6.0))) << results;
   EXPECT_GT(results["true_auc"].get<double>(), auc);
 

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 #include <signal.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -34,6 +35,42 @@ TEST(FullDiskTest, LargeWriteFailsAtAppend) {
   ASSERT_TRUE(file.ok()) << file.status();
   const Status status = (*file)->Append(std::string(1 << 20, 'x'));
   EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted) << status;
+}
+
+// A later Append or Close that succeeds would leave a file with a hole under a good name.
+TEST(FullDiskTest, AFailedAppendStaysFailed) {
+  if (!Exists("/dev/full")) GTEST_SKIP() << "this system has no /dev/full";
+  auto file = SequentialFile::Create("/dev/full");
+  ASSERT_TRUE(file.ok()) << file.status();
+  const Status first = (*file)->Append(std::string(1 << 20, 'x'));
+  ASSERT_FALSE(first.ok());
+  EXPECT_EQ((*file)->Append(""), first);
+  EXPECT_EQ((*file)->Append("x"), first);
+  EXPECT_EQ((*file)->size_bytes(), 0u);
+  EXPECT_EQ((*file)->Close(), first);
+}
+
+// A folder inside the tree that cannot be opened: its error is returned, nothing is renamed, and
+// nothing is thrown. Root reads any folder, so the test gives way there.
+TEST(CommitDirectoryFaultTest, AnUnreadableFolderIsReported) {
+  if (::geteuid() == 0) GTEST_SKIP() << "root may read every folder";
+  TempDir dir;
+  const std::string tmp = dir.File("step.tmp");
+  ASSERT_TRUE(MakeDirectories(tmp + "/inner").ok());
+  ASSERT_EQ(::chmod((tmp + "/inner").c_str(), 0), 0);
+  const Status status = CommitDirectory(tmp, dir.File("step"));
+  ::chmod((tmp + "/inner").c_str(), 0700);
+  EXPECT_EQ(status.code(), absl::StatusCode::kUnavailable) << status;
+  EXPECT_NE(std::string(status.message()).find(tmp + "/inner"), std::string::npos) << status;
+  EXPECT_FALSE(Exists(dir.File("step")));
+}
+
+TEST(RenameDurablyFaultTest, NamesTheTarget) {
+  TempDir dir;
+  const Status status = RenameDurably(dir.File("none"), dir.File("to"));
+  EXPECT_EQ(status.code(), absl::StatusCode::kNotFound);
+  EXPECT_EQ(status.message(),
+            dir.File("to") + ": cannot rename into place: No such file or directory");
 }
 
 // The child process may write at most 4 KiB to a file, so the new content of 64 KiB cannot be
@@ -76,8 +113,20 @@ TEST(MissingFileTest, IsNotFoundAndNamed) {
 TEST(WrongKindTest, AFolderIsNotAFile) {
   TempDir dir;
   const Status status = RandomAccessFile::Open(dir.path()).status();
-  EXPECT_EQ(status.message(), dir.path() + ": cannot read as a file: Is a directory");
+  EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(status.message(), dir.path() + ": expected a regular file, got a folder");
   EXPECT_FALSE(WriteFileDurably(dir.path(), "x").ok());
+}
+
+// Opening a FIFO that nobody writes to waits for ever unless told not to; the test would time out.
+TEST(WrongKindTest, AFifoOrDeviceIsNotAFileAndDoesNotBlock) {
+  TempDir dir;
+  const std::string path = dir.File("pipe");
+  ASSERT_EQ(::mkfifo(path.c_str(), 0600), 0);
+  EXPECT_EQ(RandomAccessFile::Open(path).status().message(),
+            path + ": expected a regular file, got a FIFO");
+  EXPECT_EQ(ReadFile("/dev/null", 10).status().message(),
+            "/dev/null: expected a regular file, got a device");
 }
 
 TEST(WrongKindTest, AFileIsNotAFolder) {

@@ -11,9 +11,9 @@ namespace grab {
 
 class TempDir {
  public:
-  TempDir() : path_(testing::TempDir() + "grab_test_XXXXXX") {
+  TempDir() : path_(::testing::TempDir() + "grab_test_XXXXXX") {
     if (::mkdtemp(path_.data()) == nullptr) path_.clear();
-    EXPECT_FALSE(path_.empty()) << "cannot create a folder under " << testing::TempDir();
+    EXPECT_FALSE(path_.empty()) << "cannot create a folder under " << ::testing::TempDir();
   }
   ~TempDir() {
     std::error_code error;

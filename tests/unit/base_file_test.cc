@@ -98,6 +98,15 @@ TEST(SequentialFileTest, CountsBytesAndTruncatesWhatWasThere) {
   EXPECT_EQ(Slurp(dir.File("f")), std::string("abc\0\1", 5));
 }
 
+TEST(RenameDurablyTest, ReplacesTheTarget) {
+  TempDir dir;
+  Spit(dir.File("from"), "new");
+  Spit(dir.File("to"), "old");
+  ASSERT_TRUE(RenameDurably(dir.File("from"), dir.File("to")).ok());
+  EXPECT_EQ(Slurp(dir.File("to")), "new");
+  EXPECT_FALSE(Exists(dir.File("from")));
+}
+
 TEST(CommitDirectoryTest, MovesTheWholeTree) {
   TempDir dir;
   const std::string tmp = dir.File("step.tmp");

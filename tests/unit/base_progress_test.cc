@@ -18,6 +18,13 @@ TEST(HumanCountTest, EachUnit) {
   EXPECT_EQ(HumanCount(1e6), "1.00 M");
   EXPECT_EQ(HumanCount(1.23e6), "1.23 M");
   EXPECT_EQ(HumanCount(1e9), "1.00 G");
+  // What rounds up to the next unit is written in it.
+  EXPECT_EQ(HumanCount(9999.4), "9999");
+  EXPECT_EQ(HumanCount(9999.6), "10.0 k");
+  EXPECT_EQ(HumanCount(999940), "999.9 k");
+  EXPECT_EQ(HumanCount(999999), "1.00 M");
+  EXPECT_EQ(HumanCount(999.99e6), "999.99 M");
+  EXPECT_EQ(HumanCount(999.999e6), "1.00 G");
   EXPECT_EQ(HumanCount(2.5e12), "2500.00 G");
 }
 
@@ -25,8 +32,12 @@ TEST(HumanSecondsTest, EachUnit) {
   EXPECT_EQ(HumanSeconds(0), "0.0s");
   EXPECT_EQ(HumanSeconds(12.34), "12.3s");
   EXPECT_EQ(HumanSeconds(60), "1m00s");
-  EXPECT_EQ(HumanSeconds(185.9), "3m05s");
-  EXPECT_EQ(HumanSeconds(3599.9), "59m59s");
+  EXPECT_EQ(HumanSeconds(59.94), "59.9s");
+  EXPECT_EQ(HumanSeconds(59.97), "1m00s");
+  EXPECT_EQ(HumanSeconds(185.4), "3m05s");
+  EXPECT_EQ(HumanSeconds(185.9), "3m06s");
+  EXPECT_EQ(HumanSeconds(3599.4), "59m59s");
+  EXPECT_EQ(HumanSeconds(3599.9), "1h00m");
   EXPECT_EQ(HumanSeconds(3600), "1h00m");
   EXPECT_EQ(HumanSeconds(3720), "1h02m");
   EXPECT_EQ(HumanSeconds(90000), "25h00m");
