@@ -19,6 +19,7 @@ BatchStream::BatchStream(const ShardSet& shards, const BatchBuilder& builder, St
       options_(options),
       rng_(HashCombine(options.seed, options.pass)),
       order_(shards.blocks()) {
+  GRAB_CHECK(options.shuffle_blocks > 0);
   if (options_.shuffle) Shuffle(order_, rng_);
 }
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "absl/strings/str_join.h"
 #include "base/file.h"
 #include "checkpoint/checkpoint.h"
 #include "checkpoint/safetensors.h"
@@ -12,18 +13,21 @@ namespace grab {
 namespace {
 
 constexpr uint64_t kSpecBytesMax = 64 << 20;
-constexpr uint64_t kWeightElementsMax = 1ULL << 31;
 
 Status ReadWeights(const std::string& path, Model& model) {
   GRAB_ASSIGN_OR_RETURN(const std::unique_ptr<SafetensorsReader> reader,
                         SafetensorsReader::Open(path));
   for (const WeightSpec& weight : model.spec.Weights()) {
     const TensorInfo* info = reader->Find(weight.name);
-    // The file's size bounds what a spec may ask for.
-    if (info == nullptr || info->shape != weight.shape ||
-        static_cast<uint64_t>(weight.elements()) > kWeightElementsMax) {
+    // Before memory is taken: the file's size bounds what a spec may ask for.
+    if (info == nullptr) {
       return absl::InvalidArgumentError(
-          absl::StrCat(path, ": tensor '", weight.name, "' is missing or not of the spec's shape"));
+          absl::StrCat(path, ": tensor '", weight.name, "' is missing"));
+    }
+    if (info->shape != weight.shape) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          path, ": tensor '", weight.name, "' has shape [", absl::StrJoin(info->shape, ", "),
+          "], the spec expects [", absl::StrJoin(weight.shape, ", "), "]"));
     }
     std::vector<float>& values = model.weights[weight.name];
     values.resize(static_cast<size_t>(weight.elements()));

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "absl/strings/str_join.h"
 #include "base/check.h"
 #include "checkpoint/safetensors.h"
 
@@ -50,22 +51,22 @@ Status AddTable(const std::string& prefix, const EmbeddingTable& table, Safetens
                             });
 }
 
-// The tensor, if its dtype is `dtype` and its shape [rows, width] ([rows] for width 0); rows < 0:
-// any number.
-StatusOr<const TensorInfo*> FindRows(const SafetensorsReader& reader, const std::string& name,
-                                     Dtype dtype, int64_t rows, int64_t width) {
+// The tensor, if it is of `dtype` and `shape`; a negative size in `shape` stands for any.
+StatusOr<const TensorInfo*> FindTensor(const SafetensorsReader& reader, const std::string& name,
+                                       Dtype dtype, const std::vector<int64_t>& shape) {
   const TensorInfo* info = reader.Find(name);
   if (info == nullptr) {
     return absl::NotFoundError(absl::StrCat(reader.path(), ": tensor '", name, "' is missing"));
   }
-  const size_t rank = width == 0 ? 1 : 2;
-  if (info->dtype != dtype || info->shape.size() != rank || (rows >= 0 && info->shape[0] != rows) ||
-      (width > 0 && info->shape[1] != width)) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        reader.path(), ": tensor '", name, "' has not the type and shape of its table (rows ", rows,
-        ", width ", width, ")"));
+  bool fits = info->dtype == dtype && info->shape.size() == shape.size();
+  for (size_t i = 0; fits && i < shape.size(); ++i) {
+    fits = shape[i] < 0 || shape[i] == info->shape[i];
   }
-  return info;
+  if (fits) return info;
+  return absl::InvalidArgumentError(
+      absl::StrCat(reader.path(), ": tensor '", name, "' is ", DtypeName(info->dtype), " [",
+                   absl::StrJoin(info->shape, ", "), "], its table needs ", DtypeName(dtype), " [",
+                   absl::StrJoin(shape, ", "), "] (-1: any)"));
 }
 
 Status ReadRows(const SafetensorsReader& reader, const TensorInfo& info, uint32_t width,
@@ -131,18 +132,19 @@ Status ReadTables(const std::string& path, const std::vector<TableSpec>& specs,
     GRAB_CHECK(table.rows() == 1);
     const std::string prefix = absl::StrCat("table.", specs[t].name, ".");
     GRAB_ASSIGN_OR_RETURN(const TensorInfo* keys,
-                          FindRows(*reader, prefix + "keys", Dtype::kU64, -1, 0));
+                          FindTensor(*reader, prefix + "keys", Dtype::kU64, {-1}));
     const int64_t rows = keys->shape[0];
     // Both tensors are checked before the rows take memory.
     GRAB_ASSIGN_OR_RETURN(const TensorInfo* values,
-                          FindRows(*reader, prefix + "values", Dtype::kF32, rows, table.dim()));
+                          FindTensor(*reader, prefix + "values", Dtype::kF32, {rows, table.dim()}));
     GRAB_RETURN_IF_ERROR(ReadKeys(*reader, *keys, table));
     GRAB_RETURN_IF_ERROR(ReadRows(
         *reader, *values, table.dim(),
         [](EmbeddingTable& to, uint32_t row) { return to.values(row); }, table));
     if (table.state_width() == 0) continue;
-    GRAB_ASSIGN_OR_RETURN(const TensorInfo* state, FindRows(*reader, prefix + "state", Dtype::kF32,
-                                                            rows, table.state_width()));
+    GRAB_ASSIGN_OR_RETURN(
+        const TensorInfo* state,
+        FindTensor(*reader, prefix + "state", Dtype::kF32, {rows, table.state_width()}));
     GRAB_RETURN_IF_ERROR(ReadRows(
         *reader, *state, table.state_width(),
         [](EmbeddingTable& to, uint32_t row) { return to.state(row); }, table));
