@@ -3,7 +3,7 @@
 // and batches with no history at all.
 #include <gtest/gtest.h>
 
-#include "support/random_batch.h"
+#include "support/net_weights.h"
 #include "train/sparse.h"
 
 namespace grab {

@@ -3,7 +3,7 @@
 // asked.
 #include <gtest/gtest.h>
 
-#include "support/random_batch.h"
+#include "support/net_weights.h"
 #include "train/loss.h"
 #include "train/sparse.h"
 

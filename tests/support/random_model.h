@@ -38,11 +38,9 @@ inline Model MakeModel(const Config& config, ModelKind kind, uint64_t seed) {
   return model;
 }
 
-// Whole-timeline scores, logits[event_id][task], of the targets of every user. `tokens_max` is the
-// packing budget of a group; all groups of all users are packed into one batch.
-inline std::map<uint64_t, std::vector<float>> ScoreAll(const Model& model, const UserBlock& block,
-                                                       uint64_t tokens_max = 1 << 20) {
-  BatchBuilder builder = *BatchBuilder::Create(model.spec.tokens, model.spec.Plan());
+// All targets of all users in one batch, packed in groups of at most `tokens_max` tokens.
+inline Batch PackAll(const ModelSpec& spec, const UserBlock& block, uint64_t tokens_max = 1 << 20) {
+  const BatchBuilder builder = *BatchBuilder::Create(spec.tokens, spec.Plan());
   Batch batch = builder.Empty();
   for (uint32_t user = 0; user < block.users(); ++user) {
     const uint32_t begin = block.user_offsets[user], end = block.user_offsets[user + 1];
@@ -54,6 +52,13 @@ inline std::map<uint64_t, std::vector<float>> ScoreAll(const Model& model, const
     builder.Plan(block, user, begin, end, targets, tokens_max, groups);
     for (const TargetGroup& group : groups) builder.Append(block, group, batch);
   }
+  return batch;
+}
+
+// Whole-timeline scores, logits[event_id][task], of the targets of every user.
+inline std::map<uint64_t, std::vector<float>> ScoreAll(const Model& model, const UserBlock& block,
+                                                       uint64_t tokens_max = 1 << 20) {
+  const Batch batch = PackAll(model.spec, block, tokens_max);
   const std::vector<float> logits = *Forward(model, 2).Logits(batch);
   const size_t tasks = model.spec.tasks.size();
   std::map<uint64_t, std::vector<float>> scores;

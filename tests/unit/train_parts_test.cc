@@ -4,7 +4,7 @@
 
 #include <cmath>
 
-#include "support/random_batch.h"
+#include "support/net_weights.h"
 #include "train/adamw.h"
 #include "train/loss.h"
 #include "train/schedule.h"
