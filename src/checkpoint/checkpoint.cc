@@ -315,6 +315,18 @@ StatusOr<LatestCheckpointResult> LatestCheckpoint(const std::string& dir) {
   return latest;
 }
 
+StatusOr<Checkpoint> OpenLatestCheckpoint(const std::string& dir,
+                                          std::vector<std::string>& skipped) {
+  GRAB_ASSIGN_OR_RETURN(LatestCheckpointResult latest, LatestCheckpoint(dir));
+  std::string message = absl::StrCat(dir, ": no usable checkpoint");
+  for (const LatestCheckpointResult::Skipped& damaged : latest.skipped) {
+    skipped.emplace_back(damaged.reason.message());
+    absl::StrAppend(&message, "; ", damaged.reason.message());
+  }
+  if (!latest.checkpoint.has_value()) return absl::NotFoundError(message);
+  return *std::move(latest.checkpoint);
+}
+
 StatusOr<std::vector<std::string>> PruneCheckpoints(const std::string& dir, uint64_t keep) {
   GRAB_CHECK(keep >= 1);
   GRAB_ASSIGN_OR_RETURN(const auto names, CheckpointNames(dir));

@@ -90,6 +90,11 @@ struct LatestCheckpointResult {
 // The newest checkpoint in `dir` whose every byte is as written; .tmp folders do not count.
 StatusOr<LatestCheckpointResult> LatestCheckpoint(const std::string& dir);
 
+// The newest usable checkpoint in `dir`; NotFound, with all reasons, if there is none. Appends to
+// `skipped` why newer ones were passed over: the caller reports it.
+StatusOr<Checkpoint> OpenLatestCheckpoint(const std::string& dir,
+                                          std::vector<std::string>& skipped);
+
 // Removes all that is older than the `keep` (>= 1) newest usable checkpoints (by manifest and
 // sizes; nothing is read whole), and returns the paths removed. Damaged ones that are newer stay. A
 // kill leaves no half-removed checkpoint under its name.

@@ -50,15 +50,10 @@ Status WriteWeights(const Model& model, const std::string& path) {
   return writer.Write(path);
 }
 
-StatusOr<Checkpoint> FindCheckpoint(const std::string& path) {
+// `path` itself, or the newest usable checkpoint in it.
+StatusOr<Checkpoint> FindCheckpoint(const std::string& path, std::vector<std::string>& skipped) {
   if (Exists(JoinPath(path, kSpecFile))) return OpenCheckpoint(path);
-  GRAB_ASSIGN_OR_RETURN(LatestCheckpointResult latest, LatestCheckpoint(path));
-  if (latest.checkpoint.has_value()) return *std::move(latest.checkpoint);
-  std::string message = absl::StrCat(path, ": holds no model");
-  for (const LatestCheckpointResult::Skipped& skipped : latest.skipped) {
-    absl::StrAppend(&message, "; ", skipped.reason.message());
-  }
-  return absl::NotFoundError(message);
+  return OpenLatestCheckpoint(path, skipped);
 }
 
 }  // namespace
@@ -77,8 +72,8 @@ StatusOr<ModelSpec> ReadSpec(const std::string& path) {
 }
 
 StatusOr<LoadedModel> LoadModel(const std::string& path) {
-  GRAB_ASSIGN_OR_RETURN(const Checkpoint checkpoint, FindCheckpoint(path));
   LoadedModel loaded;
+  GRAB_ASSIGN_OR_RETURN(const Checkpoint checkpoint, FindCheckpoint(path, loaded.skipped));
   loaded.step = checkpoint.step;
   loaded.dir = checkpoint.dir;
   Model& model = loaded.model;

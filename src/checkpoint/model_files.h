@@ -4,6 +4,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "base/status.h"
 #include "model/model.h"
@@ -19,8 +20,9 @@ StatusOr<ModelSpec> ReadSpec(const std::string& path);
 
 struct LoadedModel {
   Model model;
-  uint64_t step = 0;  // optimiser steps it was trained for
-  std::string dir;    // the checkpoint folder it was read from
+  uint64_t step = 0;                 // optimiser steps it was trained for
+  std::string dir;                   // the checkpoint folder it was read from
+  std::vector<std::string> skipped;  // newer ones that are damaged, each with the reason
 };
 
 // From a checkpoint folder, or the newest usable one in a folder of them; optimiser state is left

@@ -16,6 +16,9 @@ struct Options {
 
 Status Export(const Options& options) {
   GRAB_ASSIGN_OR_RETURN(const LoadedModel loaded, LoadModel(JoinPath(options.run, "best")));
+  for (const std::string& reason : loaded.skipped) {
+    std::fprintf(stderr, "grab: passed over a damaged model: %s\n", reason.c_str());
+  }
   GRAB_ASSIGN_OR_RETURN(const std::string path,
                         ExportModel(loaded.model, loaded.step, options.out));
   uint64_t rows = 0;

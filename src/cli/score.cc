@@ -48,6 +48,9 @@ Status ScoreShards(const Options& options) {
       {"train", Split::kTrain}, {"valid", Split::kValid}, {"test", Split::kTest}};
   GRAB_ASSIGN_OR_RETURN(const Config config, ParseConfig("", "defaults", options.overrides));
   GRAB_ASSIGN_OR_RETURN(const LoadedModel loaded, LoadModel(options.model));
+  for (const std::string& reason : loaded.skipped) {
+    std::fprintf(stderr, "grab: passed over a damaged model: %s\n", reason.c_str());
+  }
   GRAB_ASSIGN_OR_RETURN(const std::unique_ptr<ShardSet> shards, ShardSet::Open(options.shards));
   const ModelSpec& spec = loaded.model.spec;
   if (!(shards->schema() == spec.tokens.schema)) {

@@ -119,16 +119,8 @@ Status SaveRunState(RunState& state, const ModelSpec& spec, const std::string& d
 }
 
 Status LoadRunState(const std::string& dir, const ModelSpec& spec, const TrainConfig& config,
-                    RunState& state) {
-  GRAB_ASSIGN_OR_RETURN(const LatestCheckpointResult latest, LatestCheckpoint(dir));
-  if (!latest.checkpoint.has_value()) {
-    std::string message = absl::StrCat(dir, ": no usable checkpoint");
-    for (const LatestCheckpointResult::Skipped& skipped : latest.skipped) {
-      absl::StrAppend(&message, "; ", skipped.reason.message());
-    }
-    return absl::NotFoundError(message);
-  }
-  const Checkpoint& checkpoint = *latest.checkpoint;
+                    RunState& state, std::vector<std::string>& skipped) {
+  GRAB_ASSIGN_OR_RETURN(const Checkpoint checkpoint, OpenLatestCheckpoint(dir, skipped));
   GRAB_ASSIGN_OR_RETURN(const ModelSpec saved, ReadSpec(JoinPath(checkpoint.dir, kSpecFile)));
   if (saved.ToJson() != spec.ToJson()) {
     return absl::InvalidArgumentError(absl::StrCat(

@@ -46,8 +46,9 @@ struct RunState {
 // that is already there is the same state.
 Status SaveRunState(RunState& state, const ModelSpec& spec, const std::string& dir, int64_t kept);
 
-// Restores the newest usable checkpoint under `dir`. Its model spec must equal `spec`.
+// Restores the newest usable checkpoint under `dir`; its model spec must equal `spec`. `skipped`:
+// why newer ones, which are damaged, were passed over.
 Status LoadRunState(const std::string& dir, const ModelSpec& spec, const TrainConfig& config,
-                    RunState& state);
+                    RunState& state, std::vector<std::string>& skipped);
 
 }  // namespace grab

@@ -64,6 +64,7 @@ class Trainer {
   Status AfterStep(double loss);
   Status Validate();
   Status SaveCheckpoint();
+  Status LogSkipped(const std::vector<std::string>& skipped);
   Status Finish();
   StatusOr<nlohmann::json> EvaluateSplit(Split split, bool frozen, const char* scores_file);
   bool StepLimitReached() const {
@@ -113,8 +114,9 @@ Status Trainer::Prepare() {
   GRAB_ASSIGN_OR_RETURN(BatchBuilder builder, BatchBuilder::Create(spec_.tokens, spec_.Plan()));
   builder_.emplace(std::move(builder));
   const std::string checkpoints = Path("checkpoints");
+  std::vector<std::string> skipped;
   if (options_.resume) {
-    GRAB_RETURN_IF_ERROR(LoadRunState(checkpoints, spec_, train_, state_));
+    GRAB_RETURN_IF_ERROR(LoadRunState(checkpoints, spec_, train_, state_, skipped));
   } else if (Exists(Path(kSpecFile))) {
     return absl::AlreadyExistsError(
         absl::StrCat(options_.out_dir,
@@ -125,7 +127,7 @@ Status Trainer::Prepare() {
   GRAB_RETURN_IF_ERROR(WriteSpec(spec_, Path(kSpecFile)));
   GRAB_ASSIGN_OR_RETURN(log_, RunLog::Open(Path("log.jsonl")));
   first_step_ = state_.counters.step;
-  return absl::OkStatus();
+  return LogSkipped(skipped);
 }
 
 Status Trainer::Run() {
@@ -274,6 +276,13 @@ Status Trainer::SaveCheckpoint() {
   return log_->Write({{"event", "checkpoint"}, {"step", state_.counters.step}});
 }
 
+Status Trainer::LogSkipped(const std::vector<std::string>& skipped) {
+  for (const std::string& reason : skipped) {
+    GRAB_RETURN_IF_ERROR(log_->Write({{"event", "damaged_checkpoint"}, {"reason", reason}}));
+  }
+  return absl::OkStatus();
+}
+
 StatusOr<nlohmann::json> Trainer::EvaluateSplit(Split split, bool frozen, const char* scores_file) {
   GRAB_ASSIGN_OR_RETURN(const ScoreTable scores, Score({split, frozen}, progress_));
   if (scores_file != nullptr) GRAB_RETURN_IF_ERROR(WriteScores(Path(scores_file), scores));
@@ -284,7 +293,9 @@ StatusOr<nlohmann::json> Trainer::EvaluateSplit(Split split, bool frozen, const 
 Status Trainer::Finish() {
   const RunCounters counters = state_.counters;
   if (counters.best_step > 0) {
-    GRAB_RETURN_IF_ERROR(LoadRunState(Path("best"), spec_, train_, state_));
+    std::vector<std::string> skipped;
+    GRAB_RETURN_IF_ERROR(LoadRunState(Path("best"), spec_, train_, state_, skipped));
+    GRAB_RETURN_IF_ERROR(LogSkipped(skipped));
   } else {
     GRAB_RETURN_IF_ERROR(SaveRunState(state_, spec_, Path("best"), 1));
   }
