@@ -67,46 +67,39 @@ uint32_t UserOf(const UserBlock& block, uint32_t event) {
   return user;
 }
 
+// Packed scores of a random block equal those of the naive model, one padded row per impression.
+void ExpectEqualsNaive(const Config& config, ModelKind kind, uint64_t seed) {
+  SCOPED_TRACE(::testing::Message() << ModelKindName(kind) << " seed " << seed);
+  const Model model = MakeModel(config, kind, seed);
+  const UserBlock block = MakeBlock(model.spec.tokens.schema, seed, 3, 14);
+  const Scores packed = ScoreAll(model, block);
+  const testing::NaiveGrab naive(model, block);
+  for (uint32_t i = 0; i < block.events.size(); ++i) {
+    if (block.events.split[i] != Split::kTrain) continue;
+    const uint32_t user = UserOf(block, i);
+    const std::vector<double> expected =
+        naive.Score(block.user_offsets[user], block.user_offsets[user + 1], i);
+    for (size_t t = 0; t < expected.size(); ++t) {
+      ASSERT_NEAR(packed.at(block.events.event_id[i])[t], expected[t],
+                  kSameLogit * (1 + std::abs(expected[t])))
+          << "event " << i << " task " << t;
+    }
+  }
+}
+
 TEST(Invariants, PackedEqualsOnePaddedRowPerImpression) {
   for (const Variant& variant : kVariants) {
+    SCOPED_TRACE(::testing::Message() << "layers " << variant.layers << " channels "
+                                      << variant.channels << " pre " << variant.pre_norm);
     for (uint64_t seed = 1; seed <= kSeeds; ++seed) {
-      SCOPED_TRACE(::testing::Message()
-                   << "seed " << seed << " layers " << variant.layers << " channels "
-                   << variant.channels << " pre " << variant.pre_norm);
-      const Model model = MakeModel(VariantConfig(variant), ModelKind::kGrab, seed);
-      const UserBlock block = MakeBlock(model.spec.tokens.schema, seed, 3, 14);
-      const Scores packed = ScoreAll(model, block);
-      const testing::NaiveGrab naive(model, block);
-      for (uint32_t i = 0; i < block.events.size(); ++i) {
-        if (block.events.split[i] != Split::kTrain) continue;
-        const uint32_t user = UserOf(block, i);
-        const std::vector<double> expected =
-            naive.Score(block.user_offsets[user], block.user_offsets[user + 1], i);
-        for (size_t t = 0; t < expected.size(); ++t) {
-          ASSERT_NEAR(packed.at(block.events.event_id[i])[t], expected[t],
-                      kSameLogit * (1 + std::abs(expected[t])))
-              << "event " << i << " task " << t;
-        }
-      }
+      ExpectEqualsNaive(VariantConfig(variant), ModelKind::kGrab, seed);
     }
   }
 }
 
 TEST(Invariants, DlrmEqualsOneRowPerImpression) {
   for (uint64_t seed = 1; seed <= kSeeds; ++seed) {
-    const Model model = MakeModel(MakeConfig(), ModelKind::kDlrm, seed);
-    const UserBlock block = MakeBlock(model.spec.tokens.schema, seed, 3, 14);
-    const Scores packed = ScoreAll(model, block);
-    const testing::NaiveGrab naive(model, block);
-    for (uint32_t i = 0; i < block.events.size(); ++i) {
-      if (block.events.split[i] != Split::kTrain) continue;
-      const std::vector<double> expected = naive.Score(0, 0, i);
-      for (size_t t = 0; t < expected.size(); ++t) {
-        ASSERT_NEAR(packed.at(block.events.event_id[i])[t], expected[t],
-                    kSameLogit * (1 + std::abs(expected[t])))
-            << "seed " << seed << " event " << i;
-      }
-    }
+    ExpectEqualsNaive(MakeConfig(), ModelKind::kDlrm, seed);
   }
 }
 
