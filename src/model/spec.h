@@ -52,8 +52,7 @@ struct ModelSpec {
   int64_t head_width() const { return d_model / heads; }
   int64_t action_classes() const { return ActionClasses(tokens.schema.actions.size()); }
   bool mixes() const { return target_mix && channels.size() > 1; }
-  // Longest history range of channel `c` within `partial_rows` rows: the size of its position
-  // table.
+  // Longest history range of channel `c`: the largest distance in its position table.
   int64_t DistanceMax(size_t c) const { return channels[c].plan.window_len; }
   PackPlan Plan() const;
 
