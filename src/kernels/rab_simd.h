@@ -89,6 +89,7 @@ int64_t RabVisiblePairs(const RabVisibility& visibility, const RabSegment& segme
 
 // A tile holds 64 consecutive keys of one sequence, all heads, with the action bias in the keys.
 constexpr int64_t kTileKeys = 64;
+constexpr int64_t kHeadWidthMax = 1024;
 
 enum class TileFormat : uint8_t {
   kF32,
