@@ -28,6 +28,8 @@ struct Batch {
   TokenColumns full;
   std::vector<ChannelBatch> channels;
 
+  std::vector<uint32_t> full_offsets;  // segments + 1, into full rows
+
   // Full rows.
   std::vector<int64_t> request_time_ms;
   std::vector<uint32_t> labels;

@@ -60,4 +60,27 @@ int64_t RabVisiblePairs(const RabVisibility& visibility, const RabSegment& segme
   return pairs;
 }
 
+void SplitRabItems(const RabProblem& problem, int parts, int64_t* bounds) {
+  const int64_t heads = problem.shape.heads;
+  int64_t total = 0;
+  for (int64_t s = 0; s < problem.segment_count; ++s) {
+    total += RabVisiblePairs(problem.visibility, problem.segments[s]);
+  }
+  int64_t before = 0;  // pairs of the segments before this one
+  int part = 0;
+  bounds[0] = 0;
+  for (int64_t s = 0; s < problem.segment_count; ++s) {
+    const int64_t pairs = RabVisiblePairs(problem.visibility, problem.segments[s]);
+    for (int64_t h = 0; h < heads; ++h) {
+      // A part ends where at least its share of all pairs lies behind.
+      while (part + 1 < parts &&
+             (before * heads + pairs * h) * parts >= total * heads * (part + 1)) {
+        bounds[++part] = s * heads + h;
+      }
+    }
+    before += pairs;
+  }
+  while (part < parts) bounds[++part] = problem.segment_count * heads;
+}
+
 }  // namespace grab

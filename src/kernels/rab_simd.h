@@ -84,6 +84,11 @@ void RabBackward(const RabProblem& problem, int64_t segment_begin, int64_t segme
 // Visible pairs of a segment, self pairs included: what its work is proportional to.
 int64_t RabVisiblePairs(const RabVisibility& visibility, const RabSegment& segment);
 
+// Splits the (segment, head) pairs of a problem, item = segment * heads + head, into `parts`
+// contiguous ranges of about equal visible pairs: bounds [parts + 1]. Depends on the problem and
+// `parts` only.
+void SplitRabItems(const RabProblem& problem, int parts, int64_t* bounds);
+
 // ---- Inference: keys and values in cached tiles
 // --------------------------------------------------
 

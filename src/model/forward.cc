@@ -2,11 +2,12 @@
 
 #include <algorithm>
 
+#include "base/aligned_buffer.h"
 #include "base/check.h"
 #include "base/threads.h"
 #include "kernels/dense_ops.h"
 #include "kernels/embedding_pool.h"
-#include "kernels/rab_attention.h"
+#include "kernels/rab_simd.h"
 
 namespace grab {
 namespace {
@@ -219,9 +220,22 @@ StatusOr<Forward::Matrix> Forward::Attention(const std::string& prefix, const Ch
                                    W(prefix + "attention.codebook_position"),
                                    W(prefix + "attention.codebook_time"),
                                    W(prefix + "attention.codebook_action")};
-  ParallelFor(spec_.heads, threads_, [&](int, int64_t begin, int64_t end) {
-    RabAttentionForward<float>(rows.Shape(queries), rows.Visibility(queries), inputs, begin, end,
-                               out.data(), nullptr);
+  const RabShape shape = rows.Shape(queries);
+  std::vector<float> codebooks(static_cast<size_t>(RabCodebookFloats(shape)));
+  PackRabCodebooks(shape, inputs.codebook_position, inputs.codebook_time, inputs.codebook_action,
+                   codebooks.data());
+  const RabProblem problem = rows.Problem(queries, inputs, codebooks.data());
+  std::vector<int64_t> bounds(static_cast<size_t>(threads_) + 1);
+  SplitRabItems(problem, threads_, bounds.data());
+  ParallelFor(threads_, threads_, [&](int, int64_t part, int64_t) {
+    const AlignedBuffer scratch(RabForwardScratchBytes(shape, rows.segment_keys_max()));
+    for (int64_t item = bounds[static_cast<size_t>(part)];
+         item < bounds[static_cast<size_t>(part) + 1]; ++item) {
+      const int64_t segment = item / spec_.heads;
+      const int64_t head = item % spec_.heads;
+      RabForward(problem, segment, segment + 1, head, head + 1, out.data(), nullptr,
+                 scratch.data());
+    }
   });
   Matrix projected;
   GRAB_RETURN_IF_ERROR(LinearTo(prefix + "attention.out", queries, d, d, out, projected));
