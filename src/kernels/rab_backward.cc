@@ -44,8 +44,7 @@ struct BackwardScratch {
         runs(cutter.Take<QueryRuns>(kBackwardRows)),
         log2_sum(cutter.Take<float>(kBackwardRows)),
         mean(cutter.Take<float>(kBackwardRows)),
-        position(cutter.Take<float>(kTileRows * kBiasStride)),
-        time(cutter.Take<float>(kTileRows * kBiasStride)),
+        bias(cutter.Take<float>(kTileRows * kBiasStride)),
         codebook(cutter.Take<float>(TableStride(shape) * padded)),
         d_codebook(cutter.Take<float>(TableStride(shape) * padded)) {}
 
@@ -60,8 +59,7 @@ struct BackwardScratch {
   QueryRuns* runs;    // [rows]
   float* log2_sum;    // [rows] logarithm of the softmax denominator, to base 2
   float* mean;        // [rows] d_out . out
-  float* position;    // [group][bias stride]
-  float* time;        // [group][bias stride]
+  float* bias;        // [group][bias stride]
   float* codebook;    // [table columns][padded], of a head
   float* d_codebook;  // [table columns][padded]
 };
@@ -69,7 +67,6 @@ struct BackwardScratch {
 // One head of one segment.
 struct HeadBackward {
   const RabProblem& problem;
-  const RunTables& tables;
   const RabSegment& segment;
   int64_t head;
   const float* out;
@@ -119,9 +116,8 @@ void StartQuery(const HeadBackward& head, int64_t query, size_t r, BackwardScrat
   const float* d_out = s.d_out + row * s.padded;
   float* d_table = s.d_table + row * TableStride(shape);
   const int64_t self = head.problem.visibility.self_key[query] * in.kv_stride + head.at();
-  s.runs[r] = StartRuns(
-      head.tables, head.problem.visibility.key_begin[query], head.problem.visibility.key_end[query],
-      head.problem.runs.time_first + query * shape.time_buckets, head.segment.key_begin);
+  s.runs[r] = StartRuns(shape, head.problem.runs, query, head.problem.visibility.key_begin,
+                        head.problem.visibility.key_end, head.segment.key_begin);
   s.log2_sum[r] = kLog2E * head.log_sum[query * shape.heads + head.head];
   s.mean[r] = DotRows(d_out, head.out + query * head.row_width() + head.at(), width);
   const float logit =
@@ -152,17 +148,15 @@ void StartBackwardBlock(const HeadBackward& head, int64_t row, size_t rows, Back
 
 // Scores become probabilities p = exp(logit - log_sum).
 struct ProbabilityEpilogue {
-  const float* position;
-  const float* time;
+  const float* bias;
   const float* log2_sum;
   float scale;  // of a logit, times log2(e)
   float* p;
   HWY_INLINE VF Begin(size_t, size_t) const { return hn::Zero(DF()); }
   HWY_INLINE void End(size_t row, size_t column, VF sum) const {
     const DF d;
-    const VF bias = hn::Add(hn::LoadU(d, position + row * kBiasStride + column),
-                            hn::LoadU(d, time + row * kBiasStride + column));
-    const VF logit = hn::MulSub(hn::Add(sum, bias), hn::Set(d, scale), hn::Set(d, log2_sum[row]));
+    const VF add = hn::LoadU(d, bias + row * kBiasStride + column);
+    const VF logit = hn::MulSub(hn::Add(sum, add), hn::Set(d, scale), hn::Set(d, log2_sum[row]));
     hn::StoreU(Exp2(logit), d, p + row * kScoreStride + column);
   }
 };
@@ -191,9 +185,8 @@ void GroupGradients(const HeadBackward& head, const BackwardTile& tile, int32_t 
   QueryRuns before[kTileRows];
   for (size_t r = 0; r < rows; ++r) {
     before[r] = s.runs[first + r];
-    FillBias(head.tables, s.table + static_cast<int64_t>(first + r) * TableStride(shape),
-             tile_begin, from, to, s.runs[first + r], s.position + r * kBiasStride,
-             s.time + r * kBiasStride);
+    FillBias(shape, s.table + static_cast<int64_t>(first + r) * TableStride(shape), tile_begin,
+             from, to, s.runs[first + r], s.bias + r * kBiasStride);
   }
   float* p = s.p + first * kScoreStride;
   float* d_logit = s.d_logit + first * kScoreStride;
@@ -202,7 +195,7 @@ void GroupGradients(const HeadBackward& head, const BackwardTile& tile, int32_t 
   const Product<DotF32> scores = {s.q + first * padded, padded,    1,
                                   tile.keys_transposed, kTileKeys, head.width()};
   Multiply(scores, rows, lo, hi,
-           ProbabilityEpilogue{s.position, s.time, s.log2_sum + first, kLog2E * head.scale(), p});
+           ProbabilityEpilogue{s.bias, s.log2_sum + first, kLog2E * head.scale(), p});
   const Product<DotF32> d_p = {s.d_out + first * padded, padded,    1,
                                tile.values_transposed,   kTileKeys, head.width()};
   Multiply(d_p, rows, lo, hi, LogitGradientEpilogue{p, s.mean + first, head.scale(), d_logit});
@@ -213,8 +206,7 @@ void GroupGradients(const HeadBackward& head, const BackwardTile& tile, int32_t 
     const SumVisitor sum = {d_logit + r * kScoreStride,
                             s.d_table + static_cast<int64_t>(first + r) * TableStride(shape),
                             tile_begin};
-    VisitPositions(head.tables, begin, end, before[r], sum);
-    VisitTimes(head.tables, begin, end, before[r], sum);
+    VisitRuns(shape, begin, end, before[r], sum);
   }
 }
 
@@ -343,16 +335,14 @@ void FinishHead(const RabProblem& problem, int64_t head, const RabGradients<floa
 void BackwardTraining(const RabProblem& problem, int64_t segment_begin, int64_t segment_end,
                       int64_t head_begin, int64_t head_end, const float* out, const float* log_sum,
                       const float* d_out, const RabGradients<float>& gradients, void* scratch) {
-  const RunTables tables(problem.shape, problem.runs.position_last);
   ScratchCutter cutter(scratch);
   BackwardScratch s(problem.shape, cutter);
   auto* tiles = cutter.Take<float>(0);
-  std::fill_n(s.time, kTileRows * kBiasStride, 0.0f);
   for (int64_t h = head_begin; h < head_end; ++h) {
     StartHead(problem, h, s);
     for (int64_t i = segment_begin; i < segment_end; ++i) {
-      const HeadBackward head = {problem, tables, problem.segments[i], h,    out,
-                                 log_sum, d_out,  gradients,           tiles};
+      const HeadBackward head = {problem, problem.segments[i], h,    out, log_sum,
+                                 d_out,   gradients,           tiles};
       PackTiles(head, s.padded);
       for (int part = 0; part < 2; ++part) {
         BackwardRows(head, head.segment.query_begin[part], head.segment.query_end[part], s);

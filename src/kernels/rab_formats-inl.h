@@ -26,43 +26,39 @@ struct ForwardScratch {
         out(cutter.Take<float>(kBlockRows * layout.width)),
         runs(cutter.Take<QueryRuns>(kBlockRows)),
         largest(cutter.Take<float>(kBlockRows)),
-        sum(cutter.Take<float>(kBlockRows)),
+        sum(cutter.Take<float>(kBlockRows * kLanesMax)),
         q_words(cutter.Take<uint32_t>(kBlockRows * layout.depth)),
         q_scale(cutter.Take<float>(kBlockRows)),
-        position(cutter.Take<float>(kTileRows * kBiasStride)),
-        time(cutter.Take<float>(kTileRows * kBiasStride)),
-        score(cutter.Take<float>(kTileRows * kScoreStride)),
+        bias(cutter.Take<float>(kTileRows * kBiasStride)),
+        score(cutter.Take<float>(kBlockRows * kScoreStride)),
         p_words(cutter.Take<uint32_t>(kTileRows * kScoreStride)),
         p_scale(cutter.Take<float>(kTileRows)),
-        shrink(cutter.Take<float>(kLanesMax)) {}
+        shrink(cutter.Take<float>(kBlockRows + kLanesMax)) {}
 
   float* table;       // [rows][table stride] q B^T
   float* out;         // [rows][width] sums of values, not yet divided by `sum`
   QueryRuns* runs;    // [rows]
-  float* largest;     // [rows] largest logit so far, times log2(e)
-  float* sum;         // [rows] sum of 2^(logit - largest)
+  float* largest;     // [rows] what exponents are relative to, times log2(e)
+  float* sum;         // [rows][16] sums of 2^(logit - largest), by lane
   uint32_t* q_words;  // [rows][depth] queries in the tiles' format
   float* q_scale;     // [rows] kInt8
-  // Of one group of rows and one tile:
-  float* position;    // [group][bias stride]
-  float* time;        // [group][bias stride]
-  float* score;       // [group][64] logits, then probabilities
+  // Of one tile:
+  float* bias;        // [group][bias stride]
+  float* score;       // [rows][64] logits, then probabilities
   uint32_t* p_words;  // [group][64] probabilities in the tiles' format
   float* p_scale;     // [group] kInt8
-  float* shrink;      // [group] what earlier sums are multiplied by
+  float* shrink;      // [rows] what earlier sums are multiplied by
 };
 
 // Adds the biases to the products.
 struct ScoreEpilogue {
-  const float* position;
-  const float* time;
+  const float* bias;
   float* score;
   HWY_INLINE VF Begin(size_t, size_t) const { return hn::Zero(DF()); }
   HWY_INLINE void End(size_t row, size_t column, VF sum) const {
     const DF d;
-    const VF bias = hn::Add(hn::LoadU(d, position + row * kBiasStride + column),
-                            hn::LoadU(d, time + row * kBiasStride + column));
-    hn::StoreU(hn::Add(sum, bias), d, score + row * kScoreStride + column);
+    const VF add = hn::LoadU(d, bias + row * kBiasStride + column);
+    hn::StoreU(hn::Add(sum, add), d, score + row * kScoreStride + column);
   }
 };
 
@@ -93,30 +89,37 @@ HWY_INLINE void StoreBf16(VF v, uint16_t* to) {
 struct KeysF32 {
   static constexpr TileFormat kFormat = TileFormat::kF32;
 
-  static HWY_INLINE void Score(const TileLayout& layout, const uint32_t* tile, const float* q,
-                               size_t q_stride, size_t first, size_t rows, size_t from, size_t to,
-                               ForwardScratch& s) {
-    const Product<DotF32> product = {q + first * q_stride,
-                                     q_stride,
+  // Copied together: rows of a matrix lie a power of two apart and would fight for cache sets.
+  static HWY_INLINE void PackQueries(const TileLayout& layout, const RabShape&, const float* q,
+                                     size_t q_stride, size_t rows, ForwardScratch& s) {
+    auto* to = reinterpret_cast<float*>(s.q_words);
+    for (size_t r = 0; r < rows; ++r) {
+      std::copy_n(q + r * q_stride, layout.depth, to + static_cast<int64_t>(r) * layout.depth);
+    }
+  }
+  static HWY_INLINE void Score(const TileLayout& layout, const uint32_t* tile, size_t first,
+                               size_t rows, size_t from, size_t to, ForwardScratch& s) {
+    const auto depth = static_cast<size_t>(layout.depth);
+    const Product<DotF32> product = {reinterpret_cast<const float*>(s.q_words) + first * depth,
+                                     depth,
                                      1,
                                      reinterpret_cast<const float*>(tile),
                                      kTileKeys,
-                                     static_cast<size_t>(layout.depth)};
-    Multiply(product, rows, from, to, ScoreEpilogue{s.position, s.time, s.score});
+                                     depth};
+    Multiply(product, rows, from, to, ScoreEpilogue{s.bias, s.score + first * kScoreStride});
   }
-  static HWY_INLINE void PackQueries(const TileLayout&, const RabShape&, const float*, size_t,
-                                     size_t, ForwardScratch&) {}
   static HWY_INLINE void Values(const TileLayout& layout, const uint32_t* tile, size_t first,
                                 size_t rows, size_t from, size_t to, ForwardScratch& s) {
     const auto width = static_cast<size_t>(layout.width);
     const Product<DotF32> product = {
-        s.score + from,
+        s.score + first * kScoreStride + from,
         kScoreStride,
         1,
         reinterpret_cast<const float*>(tile) + layout.values + from * width,
         width,
         to - from};
-    Multiply(product, rows, 0, width, ValueEpilogue{s.shrink, s.out + first * width, width});
+    Multiply(product, rows, 0, width,
+             ValueEpilogue{s.shrink + first, s.out + first * width, width});
   }
 };
 
@@ -134,12 +137,11 @@ struct KeysBf16 {
       }
     }
   }
-  static HWY_INLINE void Score(const TileLayout& layout, const uint32_t* tile, const float*, size_t,
-                               size_t first, size_t rows, size_t from, size_t to,
-                               ForwardScratch& s) {
+  static HWY_INLINE void Score(const TileLayout& layout, const uint32_t* tile, size_t first,
+                               size_t rows, size_t from, size_t to, ForwardScratch& s) {
     const auto depth = static_cast<size_t>(layout.depth);
     const Product<Op> product = {s.q_words + first * depth, depth, 1, tile, kTileKeys, depth};
-    Multiply(product, rows, from, to, ScoreEpilogue{s.position, s.time, s.score});
+    Multiply(product, rows, from, to, ScoreEpilogue{s.bias, s.score + first * kScoreStride});
   }
   static HWY_INLINE void Values(const TileLayout& layout, const uint32_t* tile, size_t first,
                                 size_t rows, size_t from, size_t to, ForwardScratch& s) {
@@ -148,20 +150,20 @@ struct KeysBf16 {
     for (size_t r = 0; r < rows; ++r) {
       auto* words = reinterpret_cast<uint16_t*>(s.p_words + r * kScoreStride);
       for (size_t j = from; j < to; j += hn::Lanes(d)) {
-        StoreBf16(hn::LoadU(d, s.score + r * kScoreStride + j), words + j);
+        StoreBf16(hn::LoadU(d, s.score + (first + r) * kScoreStride + j), words + j);
       }
     }
     const Product<Op> product = {
         s.p_words + from / 2, kScoreStride, 1, tile + layout.values + from / 2 * width, width,
         (to - from) / 2};
-    Multiply(product, rows, 0, width, ValueEpilogue{s.shrink, s.out + first * width, width});
+    Multiply(product, rows, 0, width,
+             ValueEpilogue{s.shrink + first, s.out + first * width, width});
   }
 };
 
 // score = (u . k8 - 128 sum(k8)) * scale of the query * scale of the key, u = 8-bit query + 128
 struct Int8ScoreEpilogue {
-  const float* position;
-  const float* time;
+  const float* bias;
   float* score;
   const float* q_scale;
   const float* key_scale;
@@ -173,9 +175,8 @@ struct Int8ScoreEpilogue {
   HWY_INLINE void End(size_t row, size_t column, VI sum) const {
     const DF d;
     const VF scale = hn::Mul(hn::Set(d, q_scale[row]), hn::LoadU(d, key_scale + column));
-    const VF bias = hn::Add(hn::LoadU(d, position + row * kBiasStride + column),
-                            hn::LoadU(d, time + row * kBiasStride + column));
-    hn::StoreU(hn::MulAdd(hn::ConvertTo(d, sum), scale, bias), d,
+    const VF add = hn::LoadU(d, bias + row * kBiasStride + column);
+    hn::StoreU(hn::MulAdd(hn::ConvertTo(d, sum), scale, add), d,
                score + row * kScoreStride + column);
   }
 };
@@ -214,14 +215,13 @@ struct KeysInt8 {
       }
     }
   }
-  static HWY_INLINE void Score(const TileLayout& layout, const uint32_t* tile, const float*, size_t,
-                               size_t first, size_t rows, size_t from, size_t to,
-                               ForwardScratch& s) {
+  static HWY_INLINE void Score(const TileLayout& layout, const uint32_t* tile, size_t first,
+                               size_t rows, size_t from, size_t to, ForwardScratch& s) {
     const auto depth = static_cast<size_t>(layout.depth);
     const Product<Op> product = {s.q_words + first * depth, depth, 1, tile, kTileKeys, depth};
     const auto* scales = reinterpret_cast<const float*>(tile + layout.scales);
     Multiply(product, rows, from, to,
-             Int8ScoreEpilogue{s.position, s.time, s.score, s.q_scale + first, scales,
+             Int8ScoreEpilogue{s.bias, s.score + first * kScoreStride, s.q_scale + first, scales,
                                reinterpret_cast<const int32_t*>(scales + kTileKeys)});
   }
   // Probabilities take the scales of the values, then 8 bits of their own row and tile.
@@ -233,7 +233,7 @@ struct KeysInt8 {
     const auto width = static_cast<size_t>(layout.width);
     const float* value_scale = reinterpret_cast<const float*>(tile + layout.scales) + 2 * kTileKeys;
     for (size_t r = 0; r < rows; ++r) {
-      float* p = s.score + r * kScoreStride;
+      float* p = s.score + (first + r) * kScoreStride;
       VF most = hn::Zero(d);
       for (size_t j = from; j < to; j += lanes) {
         const VF scaled = hn::Mul(hn::LoadU(d, p + j), hn::LoadU(d, value_scale + j));
@@ -253,7 +253,7 @@ struct KeysInt8 {
         s.p_words + from / 4, kScoreStride, 1, tile + layout.values + from / 4 * width, width,
         (to - from) / 4};
     Multiply(product, rows, 0, width,
-             Int8ValueEpilogue{s.shrink, s.p_scale, s.out + first * width, width});
+             Int8ValueEpilogue{s.shrink + first, s.p_scale, s.out + first * width, width});
   }
 };
 

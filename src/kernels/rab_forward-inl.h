@@ -21,11 +21,10 @@ HWY_INLINE int32_t KeyUnit() { return std::max<int32_t>(4, static_cast<int32_t>(
 struct HeadForward {
   const RabShape& shape;
   const TileLayout& layout;
-  const RunTables& tables;
+  const RabRuns& runs;
   const int32_t* key_begin;
   const int32_t* key_end;
   const int32_t* self_key;  // null: a query's own key is the row of its number
-  const int32_t* time_first;
   int32_t base;
   const float* q;  // the pointers below are those of the head
   size_t q_stride;
@@ -76,48 +75,49 @@ HWY_INLINE void StartBlock(const HeadForward& head, int64_t row, size_t rows, Fo
   Keys::PackQueries(head.layout, shape, q, head.q_stride, rows, s);
   for (size_t r = 0; r < rows; ++r) {
     const int64_t query = row + static_cast<int64_t>(r);
-    s.runs[r] = StartRuns(head.tables, head.key_begin[query], head.key_end[query],
-                          head.time_first + query * shape.time_buckets, head.base);
+    s.runs[r] = StartRuns(head.shape, head.runs, query, head.key_begin, head.key_end, head.base);
     const size_t self = head.SelfRow(query) * head.self_stride;
     const float bias = s.table[static_cast<int64_t>(r) * TableStride(shape) + SelfColumn(shape)];
     s.largest[r] = scale * (DotRows(q + r * head.q_stride, head.self_k + self, width) + bias);
-    s.sum[r] = 1.0f;
+    std::fill_n(s.sum + r * kLanesMax, kLanesMax, 0.0f);
+    s.sum[r * kLanesMax] = 1.0f;
     float* out = s.out + static_cast<int64_t>(r) * head.layout.width;
     std::copy_n(head.self_v + self, width, out);
     std::fill(out + width, out + head.layout.width, 0.0f);
   }
 }
 
-// Scores of a group to probabilities relative to the new largest logit of each row.
+// Scores of a group to probabilities relative to `largest`. A row's reference moves only when a
+// score exceeds it by more than a factor of 2^kSlack: results differ by rounding only, and nearly
+// all tiles need no maximum across lanes. Largest sums are 2^kSlack times the number of keys.
 HWY_INLINE void SoftmaxGroup(const RabShape& shape, size_t first, size_t rows, size_t from,
                              size_t to, ForwardScratch& s) {
+  constexpr float kSlack = 8.0f;
   const DF d;
   const size_t lanes = hn::Lanes(d);
   const VF scale = hn::Set(d, kLog2E / std::sqrt(static_cast<float>(shape.head_width)));
-  for (size_t r = 0; r < rows; ++r) {
-    const float* score = s.score + r * kScoreStride;
+  for (size_t r = first; r < first + rows; ++r) {
+    float* score = s.score + r * kScoreStride;
     VF largest = hn::LoadU(d, score + from);
     for (size_t j = from + lanes; j < to; j += lanes) {
       largest = hn::Max(largest, hn::LoadU(d, score + j));
     }
-    const float before = s.largest[first + r];
-    const float now = std::max(before, Largest(hn::Mul(largest, scale)));
-    s.largest[first + r] = now;
-    s.shrink[r] = before - now;
-  }
-  for (size_t r = 0; r < rows; r += lanes) {
-    hn::StoreU(Exp2(hn::LoadU(d, s.shrink + r)), d, s.shrink + r);
-  }
-  for (size_t r = 0; r < rows; ++r) {
-    float* score = s.score + r * kScoreStride;
-    const VF largest = hn::Set(d, s.largest[first + r]);
-    VF sum = hn::Zero(d);
+    largest = hn::Mul(largest, scale);
+    VF reference = hn::Set(d, s.largest[r]);
+    s.shrink[r] = 1.0f;
+    if (HWY_UNLIKELY(!hn::AllFalse(d, hn::Gt(largest, hn::Add(reference, hn::Set(d, kSlack)))))) {
+      const VF moved = hn::Set(d, Largest(largest));
+      s.shrink[r] = hn::GetLane(Exp2(hn::Sub(reference, moved)));
+      reference = moved;
+      s.largest[r] = hn::GetLane(moved);
+    }
+    VF sum = hn::Mul(hn::LoadU(d, s.sum + r * kLanesMax), hn::Set(d, s.shrink[r]));
     for (size_t j = from; j < to; j += lanes) {
-      const VF p = Exp2(hn::MulSub(hn::LoadU(d, score + j), scale, largest));
+      const VF p = Exp2(hn::MulSub(hn::LoadU(d, score + j), scale, reference));
       hn::StoreU(p, d, score + j);
       sum = hn::Add(sum, p);
     }
-    s.sum[first + r] = s.sum[first + r] * s.shrink[r] + Sum(sum);
+    hn::StoreU(sum, d, s.sum + r * kLanesMax);
   }
 }
 
@@ -151,27 +151,37 @@ HWY_INLINE void GroupRange(const QueryRuns* runs, size_t first, size_t rows, int
   *to = lo >= hi ? 0 : (hi + unit - 1) / unit * unit;
 }
 
+// The three phases walk over all groups before the next begins, so that a tile's keys, then its
+// values, stay in the first-level cache.
 template <class Keys>
-HWY_INLINE void AttendTile(const HeadForward& head, int64_t row, int32_t t, size_t rows,
-                           ForwardScratch& s) {
+HWY_INLINE void AttendTile(const HeadForward& head, int32_t t, size_t rows, ForwardScratch& s) {
   const auto tile_begin = static_cast<int32_t>(t * kTileKeys);
-  for (size_t first = 0; first < rows; first += kTileRows) {
-    const size_t group = std::min<size_t>(kTileRows, rows - first);
-    int32_t from, to;
-    GroupRange(s.runs, first, group, tile_begin, &from, &to);
-    if (from == to) continue;
-    for (size_t r = 0; r < group; ++r) {
-      FillBias(head.tables, s.table + static_cast<int64_t>(first + r) * TableStride(head.shape),
-               tile_begin, from, to, s.runs[first + r], s.position + r * kBiasStride,
-               s.time + r * kBiasStride);
+  int32_t from[kBlockRows / kTileRows];
+  int32_t to[kBlockRows / kTileRows];
+  const auto for_groups = [&](const auto& body) HWY_ATTR {
+    for (size_t first = 0, g = 0; first < rows; first += kTileRows, ++g) {
+      if (from[g] < to[g]) {
+        body(first, std::min<size_t>(kTileRows, rows - first), static_cast<size_t>(from[g]),
+             static_cast<size_t>(to[g]));
+      }
     }
-    const auto lo = static_cast<size_t>(from);
-    const auto hi = static_cast<size_t>(to);
-    Keys::Score(head.layout, head.Tile(t), head.q + static_cast<size_t>(row) * head.q_stride,
-                head.q_stride, first, group, lo, hi, s);
-    SoftmaxGroup(head.shape, first, group, lo, hi, s);
-    Keys::Values(head.layout, head.Tile(t), first, group, lo, hi, s);
+  };
+  for (size_t first = 0, g = 0; first < rows; first += kTileRows, ++g) {
+    GroupRange(s.runs, first, std::min<size_t>(kTileRows, rows - first), tile_begin, &from[g],
+               &to[g]);
   }
+  for_groups([&](size_t first, size_t group, size_t lo, size_t hi) HWY_ATTR {
+    for (size_t r = 0; r < group; ++r) {
+      FillBias(head.shape, s.table + static_cast<int64_t>(first + r) * TableStride(head.shape),
+               tile_begin, static_cast<int32_t>(lo), static_cast<int32_t>(hi), s.runs[first + r],
+               s.bias + r * kBiasStride);
+    }
+    Keys::Score(head.layout, head.Tile(t), first, group, lo, hi, s);
+  });
+  for_groups([&](size_t first, size_t group, size_t lo, size_t hi)
+                 HWY_ATTR { SoftmaxGroup(head.shape, first, group, lo, hi, s); });
+  for_groups([&](size_t first, size_t group, size_t lo, size_t hi)
+                 HWY_ATTR { Keys::Values(head.layout, head.Tile(t), first, group, lo, hi, s); });
 }
 
 HWY_INLINE void FinishBlock(const HeadForward& head, int64_t row, size_t rows, ForwardScratch& s) {
@@ -179,13 +189,14 @@ HWY_INLINE void FinishBlock(const HeadForward& head, int64_t row, size_t rows, F
   const auto width = static_cast<size_t>(head.shape.head_width);
   for (size_t r = 0; r < rows; ++r) {
     const auto query = static_cast<size_t>(row) + r;
-    const float inverse = 1.0f / s.sum[r];
+    const float sum = Sum(hn::LoadU(DF(), s.sum + r * kLanesMax));
+    const float inverse = 1.0f / sum;
     const float* from = s.out + static_cast<int64_t>(r) * head.layout.width;
     float* to = head.out + query * head.out_stride;
     for (size_t i = 0; i < width; ++i) to[i] = inverse * from[i];
     if (head.log_sum != nullptr) {
       head.log_sum[query * static_cast<size_t>(head.shape.heads)] =
-          kLn2 * s.largest[r] + std::log(s.sum[r]);
+          kLn2 * s.largest[r] + std::log(sum);
     }
   }
 }
@@ -200,7 +211,7 @@ HWY_INLINE void ForwardRows(const HeadForward& head, int64_t row_begin, int64_t 
     int32_t begin, end;
     VisibleKeys(s.runs, rows, &begin, &end);
     for (auto t = static_cast<int32_t>(begin / kTileKeys); t * kTileKeys < end; ++t) {
-      AttendTile<Keys>(head, row, t, rows, s);
+      AttendTile<Keys>(head, t, rows, s);
     }
     FinishBlock(head, row, rows, s);
   }

@@ -39,12 +39,10 @@ void ForwardTraining(const RabProblem& problem, int64_t segment_begin, int64_t s
   const RabShape& shape = problem.shape;
   const RabInputs<float>& in = problem.inputs;
   const TileLayout layout(shape, TileFormat::kF32);
-  const RunTables tables(shape, problem.runs.position_last);
   ScratchCutter cutter(scratch);
   ForwardScratch s(shape, layout, cutter);
   auto* rows = cutter.Take<float>(kTileKeys * layout.width);
   auto* packed = cutter.Take<uint32_t>(0);
-  std::fill_n(s.time, kTileRows * kBiasStride, 0.0f);
   for (int64_t i = segment_begin; i < segment_end; ++i) {
     const RabSegment& segment = problem.segments[i];
     for (int64_t h = head_begin; h < head_end; ++h) {
@@ -52,11 +50,10 @@ void ForwardTraining(const RabProblem& problem, int64_t segment_begin, int64_t s
       const int64_t at = h * shape.head_width;
       const HeadForward head = {shape,
                                 layout,
-                                tables,
+                                problem.runs,
                                 problem.visibility.key_begin,
                                 problem.visibility.key_end,
                                 problem.visibility.self_key,
-                                problem.runs.time_first,
                                 segment.key_begin,
                                 in.q + at,
                                 static_cast<size_t>(in.q_stride),
@@ -83,19 +80,16 @@ void TiledHeads(const RabTiledProblem& problem, int64_t query_begin, int64_t que
                 void* scratch) {
   const RabShape& shape = problem.shape;
   const TileLayout layout(shape, problem.format);
-  const RunTables tables(shape, problem.runs.position_last);
   ScratchCutter cutter(scratch);
   ForwardScratch s(shape, layout, cutter);
-  std::fill_n(s.time, kTileRows * kBiasStride, 0.0f);
   for (int64_t h = head_begin; h < head_end; ++h) {
     const int64_t at = h * shape.head_width;
     const HeadForward head = {shape,
                               layout,
-                              tables,
+                              problem.runs,
                               problem.key_begin,
                               problem.key_end,
                               nullptr,
-                              problem.runs.time_first,
                               0,
                               problem.q + at,
                               static_cast<size_t>(problem.q_stride),

@@ -9,6 +9,8 @@
 
 namespace grab {
 
+constexpr int64_t kBucketsMax = 4096;
+
 inline int64_t RoundUp(int64_t n, int64_t unit) { return (n + unit - 1) / unit * unit; }
 
 // Values and outputs of a head are padded to the widest vector of any target.

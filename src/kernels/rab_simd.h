@@ -23,21 +23,30 @@
 
 namespace grab {
 
-// Where runs of equal bias end, for every query: what the kernels read instead of times and
-// buckets.
-struct RabRuns {
-  // [queries, time_buckets]: first key of query i's range whose time bucket is at most b; b = 0:
-  // its key_end. Descending in b, so bucket b covers keys [first[b], first[b - 1]).
-  const int32_t* time_first = nullptr;
-  // [position_buckets]: the largest distance in bucket b or below; the last is unbounded. [0] = 0.
-  const int32_t* position_last = nullptr;
+// Consecutive keys of a query whose position bucket and time bucket do not change. Keys so close
+// that every distance has a position bucket of its own are one run as well, of kExactPositions.
+struct RabRun {
+  int32_t key_end;  // the run starts where the one before ended, the first at the query's key_begin
+  uint16_t position_column;  // kernels/rab_layout.h
+  uint16_t time_column;
 };
+constexpr uint16_t kExactPositions = 0xFFFF;
 
-// Fills time_first for `queries` queries. Key times must ascend inside every range.
-void FillTimeRuns(const RabShape& shape, const RabVisibility& visibility, int32_t* time_first);
+// What the kernels read instead of times and buckets: made once per batch, for all heads and
+// layers.
+struct RabRuns {
+  const RabRun* runs = nullptr;  // [queries, RabRunStride]; the last of a query ends at its key_end
+};
+int64_t RabRunStride(const RabShape& shape);
 
-// position_last from bucket bounds: position_bucket [distance_max + 1] as PositionBuckets makes it.
-void FillPositionRuns(const uint16_t* position_bucket, int64_t distance_max, int64_t buckets,
+// Fills runs for the queries of `shape`. Key times must ascend inside every range. position_last:
+// of FillPositionLast.
+void FillRabRuns(const RabShape& shape, const RabVisibility& visibility,
+                 const int32_t* position_last, RabRun* runs);
+
+// The largest distance in each position bucket or below, [buckets], from position_bucket
+// [distance_max + 1] as PositionBuckets makes it; the last is unbounded.
+void FillPositionLast(const uint16_t* position_bucket, int64_t distance_max, int64_t buckets,
                       int32_t* position_last);
 
 // Codebooks of a layer as a tile of keys, packed once per set of weights.

@@ -59,12 +59,6 @@ HWY_INLINE void AddScaledRow(const float* HWY_RESTRICT from, float scale, size_t
   for (; i < n; ++i) to[i] += scale * from[i];
 }
 
-// Stores `value` from `to` to `end`, and up to a vector beyond.
-HWY_INLINE void Fill(float value, float* to, const float* end) {
-  const VF v = hn::Set(DF(), value);
-  for (; to < end; to += hn::Lanes(DF())) hn::StoreU(v, DF(), to);
-}
-
 }  // namespace HWY_NAMESPACE
 }  // namespace grab
 HWY_AFTER_NAMESPACE();

@@ -22,11 +22,12 @@ ChannelRows::ChannelRows(const ModelSpec& spec, const Batch& batch, size_t chann
   key_end_.insert(key_end_.end(), rows.full_end.begin(), rows.full_end.end());
   for (int64_t row = 0; row < this->rows(); ++row) self_key_.push_back(static_cast<int32_t>(row));
   time_ms_.insert(time_ms_.end(), batch.request_time_ms.begin(), batch.request_time_ms.end());
-  time_first_.resize(static_cast<size_t>(this->rows() * spec.time_buckets));
-  FillTimeRuns(Shape(this->rows()), Visibility(this->rows()), time_first_.data());
-  position_last_.resize(static_cast<size_t>(spec.position_buckets));
-  FillPositionRuns(position_bucket_.data(), spec.DistanceMax(channel), spec.position_buckets,
-                   position_last_.data());
+  std::vector<int32_t> position_last(static_cast<size_t>(spec.position_buckets));
+  FillPositionLast(position_bucket_.data(), spec.DistanceMax(channel), spec.position_buckets,
+                   position_last.data());
+  const RabShape shape = Shape(this->rows());
+  runs_.resize(static_cast<size_t>(this->rows() * RabRunStride(shape)));
+  FillRabRuns(shape, Visibility(this->rows()), position_last.data(), runs_.data());
   MakeSegments(batch, channel);
 }
 
@@ -55,7 +56,7 @@ RabProblem ChannelRows::Problem(int64_t queries, const RabInputs<float>& inputs,
   const std::vector<RabSegment>& segments = queries == rows() ? segments_ : full_segments_;
   return {Shape(queries),
           Visibility(queries),
-          {time_first_.data() + (rows() - queries) * spec_.time_buckets, position_last_.data()},
+          {runs_.data() + (rows() - queries) * RabRunStride(Shape(queries))},
           segments.data(),
           static_cast<int64_t>(segments.size()),
           inputs,

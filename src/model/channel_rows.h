@@ -39,8 +39,7 @@ class ChannelRows {
   const int32_t* key_action_;
   std::vector<uint16_t> position_bucket_;
   std::vector<int64_t> time_bound_ms_;
-  std::vector<int32_t> time_first_;  // of every row, see RabRuns
-  std::vector<int32_t> position_last_;
+  std::vector<RabRun> runs_;               // of every row
   std::vector<RabSegment> segments_;       // for queries of all rows
   std::vector<RabSegment> full_segments_;  // for queries of full rows only
   int64_t segment_keys_max_ = 0;

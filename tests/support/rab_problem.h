@@ -30,7 +30,8 @@ struct RabProblemOptions {
 struct RandomRab {
   RabShape shape;
   std::vector<RabSegment> segments;
-  std::vector<int32_t> key_begin, key_end, self_key, key_action, time_first, position_last;
+  std::vector<int32_t> key_begin, key_end, self_key, key_action;
+  std::vector<RabRun> run_list;
   std::vector<int64_t> query_time_ms, key_time_ms, time_bound_ms;
   std::vector<uint16_t> position_bucket;
   std::vector<float> q, k, v, position, time, action, codebooks;
@@ -40,7 +41,7 @@ struct RandomRab {
     return {key_begin.data(),   key_end.data(),    self_key.data(),        query_time_ms.data(),
             key_time_ms.data(), key_action.data(), position_bucket.data(), time_bound_ms.data()};
   }
-  RabRuns runs() const { return {time_first.data(), position_last.data()}; }
+  RabRuns runs() const { return {run_list.data()}; }
   RabInputs<float> inputs() const {
     return {q.data(), k.data(), v.data(), d(), d(), position.data(), time.data(), action.data()};
   }
@@ -136,11 +137,11 @@ inline RandomRab MakeRab(const RabProblemOptions& options, uint64_t seed) {
   p.position_bucket =
       PositionBuckets(options.position_buckets, std::min(longest, options.window_len));
   p.time_bound_ms = TimeBoundsMs(options.time_buckets, 1e5);
-  p.position_last.resize(static_cast<size_t>(options.position_buckets));
-  FillPositionRuns(p.position_bucket.data(), static_cast<int64_t>(p.position_bucket.size()) - 1,
-                   options.position_buckets, p.position_last.data());
-  p.time_first.resize(static_cast<size_t>(p.shape.queries * options.time_buckets));
-  FillTimeRuns(p.shape, p.visibility(), p.time_first.data());
+  std::vector<int32_t> position_last(static_cast<size_t>(options.position_buckets));
+  FillPositionLast(p.position_bucket.data(), static_cast<int64_t>(p.position_bucket.size()) - 1,
+                   options.position_buckets, position_last.data());
+  p.run_list.resize(static_cast<size_t>(p.shape.queries * RabRunStride(p.shape)));
+  FillRabRuns(p.shape, p.visibility(), position_last.data(), p.run_list.data());
   p.q = RandomFloats(rng, p.shape.queries * p.d(), 1.0);
   p.k = RandomFloats(rng, rows * p.d(), 1.0);
   p.v = RandomFloats(rng, rows * p.d(), 1.0);
