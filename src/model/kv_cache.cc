@@ -9,23 +9,29 @@
 namespace grab {
 namespace {
 
-constexpr size_t kPageAlignment = 64;
+size_t PageStride(const KvCacheOptions& options) {
+  constexpr size_t kAlignment = 64;
+  return (options.page_bytes + kAlignment - 1) / kAlignment * kAlignment;
+}
 
 }  // namespace
 
+// A page, its times and link, and an entry with its sequences and up to four buckets.
+size_t KvCache::BytesPerPage(const KvCacheOptions& options) {
+  return PageStride(options) + kPageKeys * sizeof(int64_t) + sizeof(uint32_t) + sizeof(KvUser) +
+         options.channels * sizeof(KvSequence) + 4 * sizeof(uint32_t);
+}
+
 StatusOr<std::unique_ptr<KvCache>> KvCache::Create(const KvCacheOptions& options) {
   GRAB_CHECK(options.channels >= 1 && options.page_bytes > 0);
-  const size_t stride = (options.page_bytes + kPageAlignment - 1) / kPageAlignment * kPageAlignment;
-  // A page, its times and link, and an entry with its sequences and up to four buckets.
-  const size_t share = stride + kPageKeys * sizeof(int64_t) + sizeof(uint32_t) + sizeof(KvUser) +
-                       options.channels * sizeof(KvSequence) + 4 * sizeof(uint32_t);
+  const size_t share = BytesPerPage(options);
   const size_t pages = options.bytes_max / share;
   if (pages < 2 || pages >= kNone) {
     return absl::InvalidArgumentError(absl::StrCat(
         "the cache of keys and values may take ", options.bytes_max, " bytes; expected from ",
         2 * share, " (two pages of ", kPageKeys, " events) to ", kNone, " pages"));
   }
-  std::unique_ptr<KvCache> cache(new KvCache(options, pages, stride));
+  std::unique_ptr<KvCache> cache(new KvCache(options, pages, PageStride(options)));
   if (cache->memory_ == nullptr) {
     return absl::ResourceExhaustedError(
         absl::StrCat("no memory for a cache of ", options.bytes_max, " bytes"));

@@ -62,6 +62,9 @@ class KvCache {
   // Takes bytes_max of memory, which must hold two pages at least (InvalidArgument).
   static StatusOr<std::unique_ptr<KvCache>> Create(const KvCacheOptions& options);
 
+  // What a page takes of the budget, its share of entries and index included.
+  static size_t BytesPerPage(const KvCacheOptions& options);
+
   // Null if not cached; otherwise the user becomes the most recently used. Pointers stay valid
   // until the user is erased or evicted.
   KvUser* Find(uint64_t version, uint64_t user);

@@ -32,6 +32,14 @@ KvCacheOptions Engine::CacheOptions(const PackedModel& model, size_t bytes_max) 
   return options;
 }
 
+size_t Engine::BytesOfOneUser(const PackedModel& model, int64_t micro_batch_rows) {
+  int64_t pages = 2;
+  for (const ChannelSpec& channel : model.spec().channels) {
+    pages += SequenceKeysMax(channel.plan, micro_batch_rows) / kPageKeys + 1;
+  }
+  return static_cast<size_t>(pages) * KvCache::BytesPerPage(CacheOptions(model, 0));
+}
+
 StatusOr<std::unique_ptr<Engine>> Engine::Create(const PackedModel& model, uint64_t version,
                                                  KvCache* cache, int64_t micro_batch_rows) {
   GRAB_CHECK(micro_batch_rows >= 1);

@@ -36,16 +36,27 @@ struct ScoreRequest {
   size_t end = 0;
 };
 
+// Rows through the dense layers at a time: weights are read once for all of them, and what lies
+// between two layers stays in cache.
+inline constexpr int64_t kMicroBatchRows = 128;
+
 class Engine {
  public:
   // What a KvCache for this model must be like; `bytes_max` is its budget.
   static KvCacheOptions CacheOptions(const PackedModel& model, size_t bytes_max);
 
+  // A budget that holds any one user, whatever its history.
+  static size_t BytesOfOneUser(const PackedModel& model,
+                               int64_t micro_batch_rows = kMicroBatchRows);
+
   // `model` and `cache` must outlive it; `version` names the model in the cache. Rows of events or
   // candidates are computed `micro_batch_rows` at a time. A cache made for another model's
   // CacheOptions is an InvalidArgument. A model without channels takes no cache (null).
   static StatusOr<std::unique_ptr<Engine>> Create(const PackedModel& model, uint64_t version,
-                                                  KvCache* cache, int64_t micro_batch_rows = 128);
+                                                  KvCache* cache,
+                                                  int64_t micro_batch_rows = kMicroBatchRows);
+
+  size_t tasks() const { return model_.spec().tasks.size(); }
 
   // Whether the user is cached, and then how many events it has seen since it was prefilled, the
   // prefilled ones included.

@@ -6,15 +6,10 @@
 #include "kernels/rab_buckets.h"
 
 namespace grab {
-namespace {
 
-// Most keys a sequence of the channel ever holds: window, late keys, a chunk of new ones, and what
-// whole pages add at both ends.
-int64_t KeysMax(const ChannelPlan& plan, int64_t rows_max) {
+int64_t SequenceKeysMax(const ChannelPlan& plan, int64_t rows_max) {
   return plan.window_len + kLateKeys + rows_max + 2 * kPageKeys;
 }
-
-}  // namespace
 
 VisibleKeys::VisibleKeys(const PackedModel& model, KvCache& cache, int64_t rows_max)
     : model_(model), cache_(cache), tile_bytes_(RabTileBytes(model.shape(), model.tile_format())) {
@@ -31,7 +26,7 @@ VisibleKeys::VisibleKeys(const PackedModel& model, KvCache& cache, int64_t rows_
     channel.key_end.resize(static_cast<size_t>(rows_max));
     channel.time_first.resize(static_cast<size_t>(rows_max * spec.time_buckets));
     channels_.push_back(std::move(channel));
-    keys_max = std::max(keys_max, KeysMax(spec.channels[c].plan, rows_max));
+    keys_max = std::max(keys_max, SequenceKeysMax(spec.channels[c].plan, rows_max));
   }
   keys_max = std::min(keys_max, static_cast<int64_t>(cache.pages()) * kPageKeys);
   time_bound_ms_ = TimeBoundsMs(spec.time_buckets, spec.time_max_s);

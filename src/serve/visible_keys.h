@@ -17,6 +17,10 @@ namespace grab {
 // Keys kept beyond a window, so that a request a little older than the newest event is answered.
 inline constexpr int64_t kLateKeys = 64;
 
+// Most keys a sequence of the channel ever holds when rows_max events are appended at a time:
+// window, late keys, the new ones, and what whole pages add at both ends.
+int64_t SequenceKeysMax(const ChannelPlan& plan, int64_t rows_max);
+
 class VisibleKeys {
  public:
   // For at most `rows_max` rows, and sequences of at most `pages_max` pages. Allocates here only.
