@@ -75,9 +75,13 @@ KvUser* KvCache::Find(uint64_t version, uint64_t user) {
     return nullptr;
   }
   ++stats_.hits;
-  Unlink(&entries_[i]);
-  LinkNewest(&entries_[i]);
+  Touch(&entries_[i]);
   return &entries_[i];
+}
+
+void KvCache::Touch(KvUser* user) {
+  Unlink(user);
+  LinkNewest(user);
 }
 
 KvUser* KvCache::Peek(uint64_t version, uint64_t user) {

@@ -65,11 +65,12 @@ class KvCache {
   // What a page takes of the budget, its share of entries and index included.
   static size_t BytesPerPage(const KvCacheOptions& options);
 
-  // Null if not cached; otherwise the user becomes the most recently used. Pointers stay valid
-  // until the user is erased or evicted.
+  // Null if not cached; otherwise the user becomes the most recently used. Counted as a hit or a
+  // miss. Pointers stay valid until the user is erased or evicted.
   KvUser* Find(uint64_t version, uint64_t user);
-  // As Find, without counting or touching.
+  // As Find, uncounted, and the order of use stays.
   KvUser* Peek(uint64_t version, uint64_t user);
+  void Touch(KvUser* user);  // makes it the most recently used
   // A user that is not cached, with empty sequences. ResourceExhausted if every entry is pinned.
   StatusOr<KvUser*> Add(uint64_t version, uint64_t user);
   void Erase(KvUser* user);  // not while pinned

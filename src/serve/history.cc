@@ -39,8 +39,9 @@ Status Engine::Prefill(uint64_t user, const EventColumns& events, size_t begin, 
 Status Engine::Append(uint64_t user, const EventColumns& events, size_t begin, size_t end) {
   GRAB_CHECK(begin <= end && end <= events.size());
   if (cache_ == nullptr) return absl::OkStatus();
-  KvUser* found = cache_->Find(version_, user);
+  KvUser* found = cache_->Peek(version_, user);
   if (found == nullptr) return absl::NotFoundError(absl::StrCat("user ", user, " is not cached"));
+  cache_->Touch(found);
   GRAB_RETURN_IF_ERROR(CheckOrder(found, events, begin, end));
   std::fill(start_.begin(), start_.end(), begin);
   return AppendAll(found, events, begin, end);

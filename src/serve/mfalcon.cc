@@ -29,6 +29,7 @@ Status Engine::FindUsers(absl::Span<const ScoreRequest> requests) {
       if (found == nullptr) {
         return absl::NotFoundError(absl::StrCat("user ", request.user, " is not cached"));
       }
+      cache_->Touch(found);
       cache_->Pin(found);
     }
     users_.push_back(found);
