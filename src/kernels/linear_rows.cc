@@ -143,8 +143,8 @@ struct Scratch {
 
   void Put(int64_t r, int64_t k, const float* in) const {
     if (format == LinearFormat::kBf16) {
-      // An odd width leaves half a word.
       auto* to = reinterpret_cast<uint16_t*>(words + r * stride);
+      if (k % 2 != 0) to[k] = 0;  // half a word that vectors of one lane leave as it was
       HWY_DYNAMIC_DISPATCH(Bf16Row)(k, in, to);
     } else {
       auto* to = reinterpret_cast<uint8_t*>(words + r * stride);

@@ -28,7 +28,7 @@ constexpr LinearFormat kFormats[] = {LinearFormat::kF32, LinearFormat::kBf16, Li
 
 hwy::AlignedFreeUniquePtr<uint8_t[]> Memory(size_t bytes) {
   auto memory = hwy::AllocateAligned<uint8_t>(bytes);
-  std::memset(memory.get(), 0xAB, bytes);  // what was there before must not matter
+  std::memset(memory.get(), 0xFF, bytes);  // NaN in f32 and bf16: what was there must not matter
   return memory;
 }
 

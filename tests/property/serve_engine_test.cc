@@ -13,6 +13,7 @@
 
 #include <map>
 
+#include "kernels/simd_target.h"
 #include "serve/engine.h"
 
 namespace grab {
@@ -147,6 +148,35 @@ TEST(Engine, AppendIsExactWhateverTheParts) {
       }
     }
   }
+}
+
+// The same on every SIMD target, whose vectors divide rows, keys and panels differently; f32 scores
+// of all targets agree.
+TEST(Engine, EveryTargetIsExact) {
+  const Model model = ModelOf(kShapes[4], 25);
+  const UserBlock block = MakeBlock(model.spec.tokens.schema, 25, 1, 300);
+  const auto n = static_cast<uint32_t>(block.events.size());
+  std::vector<float> best;
+  for (const std::string& target : SimdTargets()) {
+    for (const bool dot_instructions : {true, false}) {
+      ASSERT_TRUE(ForceSimdTarget(target, dot_instructions).ok());
+      for (const Precision precision : {Precision::kF32, Precision::kBf16, Precision::kInt8}) {
+        TestEngine whole(model, precision, 64);
+        ASSERT_TRUE(whole->Prefill(7, block.events, 0, n).ok());
+        const std::vector<float> scores = Probe(whole, block, 7);
+        TestEngine parts(model, precision, 1);
+        ASSERT_TRUE(parts->Prefill(7, block.events, 0, n / 2).ok());
+        ASSERT_TRUE(parts->Append(7, block.events, n / 2, n).ok());
+        EXPECT_EQ(Probe(parts, block, 7), scores) << target << " " << PrecisionName(precision);
+        if (precision != Precision::kF32) continue;
+        if (best.empty()) best = scores;
+        for (size_t i = 0; i < best.size(); ++i) {
+          EXPECT_NEAR(scores[i], best[i], kSameLogit) << target;
+        }
+      }
+    }
+  }
+  ASSERT_TRUE(ForceSimdTarget("").ok());
 }
 
 TEST(Engine, ACandidateScoresAsIfAlone) {
