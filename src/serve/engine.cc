@@ -81,7 +81,6 @@ Engine::Engine(const PackedModel& model, uint64_t version, KvCache* cache, int64
   start_.resize(channels);
   timelines_.resize(channels);
   segments_.reserve(rows);
-  request_ms_.reserve(rows);
 }
 
 bool Engine::Cached(uint64_t user) const {

@@ -138,7 +138,6 @@ class Engine {
   // A micro-batch of candidates.
   std::vector<KvUser*> users_;  // of the requests, pinned
   std::vector<Segment> segments_;
-  std::vector<int64_t> request_ms_;
 };
 
 }  // namespace grab
