@@ -65,7 +65,8 @@ void FillRabRuns(const RabShape& shape, const RabVisibility& visibility,
   GRAB_CHECK(shape.time_buckets >= 2 && shape.time_buckets <= kBucketsMax &&
              shape.position_buckets >= 2 && shape.position_buckets <= kBucketsMax);
   const int32_t exact = ExactPositions(position_last, shape.position_buckets);
-  int32_t time_first[2][kBucketsMax] = {};
+  int32_t time_first[2][kBucketsMax];
+  std::fill_n(time_first[1], shape.time_buckets, 0);
   for (int64_t i = 0; i < shape.queries; ++i) {
     int32_t* first = time_first[i % 2];
     FillTimeFirst(shape, visibility, i, time_first[(i + 1) % 2], first);

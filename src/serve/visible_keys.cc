@@ -20,11 +20,11 @@ VisibleKeys::VisibleKeys(const PackedModel& model, KvCache& cache, int64_t rows_
     channel.plan = spec.channels[c].plan;
     channel.position_last.resize(static_cast<size_t>(spec.position_buckets));
     const int64_t distance_max = spec.DistanceMax(c);
-    FillPositionRuns(PositionBuckets(spec.position_buckets, distance_max).data(), distance_max,
+    FillPositionLast(PositionBuckets(spec.position_buckets, distance_max).data(), distance_max,
                      spec.position_buckets, channel.position_last.data());
     channel.key_begin.resize(static_cast<size_t>(rows_max));
     channel.key_end.resize(static_cast<size_t>(rows_max));
-    channel.time_first.resize(static_cast<size_t>(rows_max * spec.time_buckets));
+    channel.runs.resize(static_cast<size_t>(rows_max * RabRunStride(model.shape())));
     channels_.push_back(std::move(channel));
     keys_max = std::max(keys_max, SequenceKeysMax(spec.channels[c].plan, rows_max));
   }
@@ -56,7 +56,8 @@ void VisibleKeys::FillRuns(Channel& channel, int64_t row, int64_t count, const i
   visibility.query_time_ms = query_ms;
   visibility.key_time_ms = times_ms_.data();
   visibility.time_bound_ms = time_bound_ms_.data();
-  FillTimeRuns(shape, visibility, channel.time_first.data() + row * shape.time_buckets);
+  FillRabRuns(shape, visibility, channel.position_last.data(),
+              channel.runs.data() + row * RabRunStride(shape));
 }
 
 StatusOr<int32_t> VisibleKeys::CandidateBegin(const ChannelPlan& plan, const KvSequence& sequence,
@@ -85,14 +86,14 @@ Status VisibleKeys::SetCandidates(const KvUser* user, size_t channel, int64_t ro
   Channel& to = channels_[channel];
   const KvSequence& sequence = cache_.sequence(user, channel);
   const int64_t keys = GatherTimes(sequence, 0);
-  const int64_t buckets = model_.shape().time_buckets;
+  const int64_t stride = RabRunStride(model_.shape());
   for (int64_t i = 0; i < count; ++i) {
     const auto at = static_cast<size_t>(row + i);
     if (i > 0 && request_ms[i] == request_ms[i - 1]) {  // candidates of one request
       to.key_begin[at] = to.key_begin[at - 1];
       to.key_end[at] = to.key_end[at - 1];
-      const int32_t* runs = to.time_first.data() + (row + i - 1) * buckets;
-      std::copy_n(runs, buckets, to.time_first.data() + (row + i) * buckets);
+      const RabRun* runs = to.runs.data() + (row + i - 1) * stride;
+      std::copy_n(runs, stride, to.runs.data() + (row + i) * stride);
       continue;
     }
     const int64_t end =
@@ -140,8 +141,7 @@ void VisibleKeys::Attend(const KvUser* user, size_t channel, int64_t layer, int6
   problem.tiles = tiles_.data();
   problem.key_begin = from.key_begin.data() + row;
   problem.key_end = from.key_end.data() + row;
-  problem.runs.time_first = from.time_first.data() + row * problem.shape.time_buckets;
-  problem.runs.position_last = from.position_last.data();
+  problem.runs.runs = from.runs.data() + row * RabRunStride(problem.shape);
   problem.q = q + row * d;
   problem.self_k = self_k + row * 2 * d;
   problem.self_v = self_v + row * 2 * d;

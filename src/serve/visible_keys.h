@@ -44,7 +44,7 @@ class VisibleKeys {
     ChannelPlan plan;
     std::vector<int32_t> position_last;       // [position_buckets]
     std::vector<int32_t> key_begin, key_end;  // [rows_max]
-    std::vector<int32_t> time_first;          // [rows_max, time_buckets]
+    std::vector<RabRun> runs;                 // [rows_max, RabRunStride]
   };
 
   // Known times of a sequence's cached keys and of `more` keys behind them, in times_ms_.
