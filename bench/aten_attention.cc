@@ -4,7 +4,6 @@
 #include <cmath>
 #include <limits>
 
-#include "base/check.h"
 #include "kernels/rab_buckets.h"
 
 namespace grab::bench {
@@ -102,15 +101,9 @@ torch::Tensor Heads(const torch::Tensor& x, int64_t heads) {  // [users, heads, 
 
 }  // namespace
 
-Segments::Segments(const Batch& batch) {
-  const size_t count = batch.channels[0].segment_offsets.size() - 1;
-  for (size_t row = 0; row < batch.user_key.size(); ++row) {
-    if (row == 0 || batch.user_key[row] != batch.user_key[row - 1]) {
-      full.push_back(static_cast<int64_t>(row));
-    }
-  }
-  full.push_back(static_cast<int64_t>(batch.user_key.size()));
-  GRAB_CHECK_MSG(full.size() == count + 1, "neighbouring segments of one user");
+Segments::Segments(const Batch& batch)
+    : full(batch.full_offsets.begin(), batch.full_offsets.end()) {
+  const size_t count = full.size() - 1;
   partial.assign(1, 0);
   for (size_t s = 0; s < count; ++s) {
     int64_t end = partial.back();

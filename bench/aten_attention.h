@@ -41,7 +41,7 @@ struct Layout {
   int64_t users = 1;
 };
 
-// Rows of every user (segment) of a batch. Neighbouring segments must be of different users.
+// Rows of every user (segment) of a batch.
 struct Segments {
   explicit Segments(const Batch& batch);
   int64_t size() const { return static_cast<int64_t>(full.size()) - 1; }

@@ -27,7 +27,7 @@ void RunAttention(Context& context) {
   context.Section("Attention");
   const Sizes& sizes = context.sizes();
   const auto problem = MakeAttentionProblem(sizes, {sizes.attention_events}, kSeed);
-  OursAttention ours(*problem, 1);
+  OursAttention ours(*problem);
   const auto seconds = context.Interleave({context.Ceiling(GemmType::kF32, 1),
                                            MakeSide("forward", kOurs, [&] { ours.Forward(); }),
                                            MakeSide("backward", kOurs, [&] { ours.Backward(); })});
@@ -63,7 +63,7 @@ void RunAttentionPadded(Context& context) {
                                 [&](const Choice&) { return by_segment.Run(); });
 
   AtenAttentionPeer by_padding(*problem, {Layout::kPadded, padded.best.users}, segments);
-  OursAttention ours(*problem, 1);
+  OursAttention ours(*problem);
   const auto seconds = context.Interleave(
       {MakeSide("ours", kOurs,
                 [&] {

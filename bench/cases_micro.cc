@@ -17,7 +17,7 @@ void RunAttentionLengths(Context& context) {
   const Sizes& sizes = context.sizes();
   for (const int64_t events : sizes.micro_events) {
     const auto problem = MakeAttentionProblem(sizes, {events}, kSeed);
-    OursAttention ours(*problem, 1);
+    OursAttention ours(*problem);
     const auto seconds =
         context.Interleave({context.Ceiling(GemmType::kF32, 1),
                             MakeSide("forward", kOneThread, [&] { ours.Forward(); }),

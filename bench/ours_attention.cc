@@ -1,8 +1,5 @@
 #include "bench/ours_attention.h"
 
-#include "base/threads.h"
-#include "kernels/rab_attention.h"
-
 namespace grab::bench {
 namespace {
 
@@ -19,26 +16,34 @@ RabInputs<float> Inputs(const AttentionProblem& p) {
           p.codebook_action.data_ptr<float>()};
 }
 
+RabShape Shape(const AttentionProblem& p) { return p.rows->Shape(p.rows->rows()); }
+
 }  // namespace
 
-OursAttention::OursAttention(const AttentionProblem& problem, int threads)
+OursAttention::OursAttention(const AttentionProblem& problem)
     : problem_(problem),
-      threads_(threads),
+      codebooks_(torch::empty({RabCodebookFloats(Shape(problem))})),
       out_(torch::empty_like(problem.q)),
-      log_sum_(torch::empty({problem.rows->rows(), problem.spec.heads})) {
+      log_sum_(torch::empty({problem.rows->rows(), problem.spec.heads})),
+      forward_scratch_(RabForwardScratchBytes(Shape(problem), problem.rows->segment_keys_max())),
+      backward_scratch_(RabBackwardScratchBytes(Shape(problem), problem.rows->segment_keys_max())) {
   for (const torch::Tensor& operand : {problem.q, problem.kv, problem.codebook_position,
                                        problem.codebook_time, problem.codebook_action}) {
     gradients_.push_back(torch::empty_like(operand));
   }
 }
 
+RabProblem OursAttention::Pack() {
+  const RabInputs<float> inputs = Inputs(problem_);
+  PackRabCodebooks(Shape(problem_), inputs.codebook_position, inputs.codebook_time,
+                   inputs.codebook_action, codebooks_.data_ptr<float>());
+  return problem_.rows->Problem(problem_.rows->rows(), inputs, codebooks_.data_ptr<float>());
+}
+
 void OursAttention::Forward() {
-  const ChannelRows& rows = *problem_.rows;
-  ParallelFor(problem_.spec.heads, threads_, [&](int, int64_t begin, int64_t end) {
-    RabAttentionForward<float>(rows.Shape(rows.rows()), rows.Visibility(rows.rows()),
-                               Inputs(problem_), begin, end, out_.data_ptr<float>(),
-                               log_sum_.data_ptr<float>());
-  });
+  const RabProblem rab = Pack();
+  RabForward(rab, 0, rab.segment_count, 0, rab.shape.heads, out_.data_ptr<float>(),
+             log_sum_.data_ptr<float>(), forward_scratch_.data());
 }
 
 void OursAttention::Backward() {
@@ -48,13 +53,10 @@ void OursAttention::Backward() {
       gradients_[0].data_ptr<float>(), d_kv,
       d_kv + problem_.spec.d_model,    gradients_[2].data_ptr<float>(),
       gradients_[3].data_ptr<float>(), gradients_[4].data_ptr<float>()};
-  const ChannelRows& rows = *problem_.rows;
-  ParallelFor(problem_.spec.heads, threads_, [&](int, int64_t begin, int64_t end) {
-    RabAttentionBackward<float>(rows.Shape(rows.rows()), rows.Visibility(rows.rows()),
-                                Inputs(problem_), begin, end, out_.data_ptr<float>(),
-                                log_sum_.data_ptr<float>(), problem_.d_out.data_ptr<float>(),
-                                gradients);
-  });
+  const RabProblem rab = Pack();
+  RabBackward(rab, 0, rab.segment_count, 0, rab.shape.heads, out_.data_ptr<float>(),
+              log_sum_.data_ptr<float>(), problem_.d_out.data_ptr<float>(), gradients,
+              backward_scratch_.data());
 }
 
 }  // namespace grab::bench

@@ -133,7 +133,6 @@ void AppendSegment(int64_t events, Rng& rng, Batch& batch) {
   ChannelBatch& rows = batch.channels[0];
   const auto first = static_cast<int32_t>(rows.token.size());
   int64_t now_ms = kStartMs;
-  const uint64_t user = batch.user_key.empty() ? 1 : batch.user_key.back() + 1;
   for (int64_t i = 0; i < events; ++i) {
     now_ms += GapMs(rng);
     rows.token.push_back(static_cast<uint32_t>(rows.token.size()));
@@ -143,9 +142,10 @@ void AppendSegment(int64_t events, Rng& rng, Batch& batch) {
     rows.full_begin.push_back(first);
     rows.full_end.push_back(first + static_cast<int32_t>(i));
     batch.request_time_ms.push_back(now_ms);
-    batch.user_key.push_back(user);
   }
   rows.segment_offsets.push_back(static_cast<uint32_t>(rows.token.size()));
+  batch.full.rows += static_cast<uint32_t>(events);
+  batch.full_offsets.push_back(batch.full.rows);
 }
 
 }  // namespace
@@ -168,9 +168,9 @@ std::unique_ptr<AttentionProblem> MakeAttentionProblem(const Sizes& sizes,
   problem->spec = AttentionSpec(sizes, *std::max_element(events.begin(), events.end()));
   problem->batch.channels.resize(1);
   problem->batch.channels[0].segment_offsets.push_back(0);
+  problem->batch.full_offsets.push_back(0);
   for (const int64_t count : events) {
     AppendSegment(count, rng, problem->batch);
-    problem->batch.full.rows += static_cast<uint32_t>(count);
     problem->pairs += static_cast<double>(count * (count + 1));
   }
   problem->rows = std::make_shared<const ChannelRows>(problem->spec, problem->batch, 0);
