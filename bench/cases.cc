@@ -1,0 +1,39 @@
+#include "bench/cases.h"
+
+#include "absl/algorithm/container.h"
+#include "absl/strings/match.h"
+
+namespace grab::bench {
+
+const std::vector<Case>& Cases() {
+  static const auto* cases = new std::vector<Case>{
+      {"ceiling", {"ceiling_gemm_", "ceiling_memory_", "ceiling_cache_"}, RunCeilings},
+      {"attention",
+       {"attention_forward_peak_fraction", "attention_backward_peak_fraction"},
+       RunAttention},
+      {"attention_padded",
+       {"attention_speedup_vs_padded_aten", "attention_speedup_vs_segment_aten"},
+       RunAttentionPadded},
+      {"train_step",
+       {"train_step_peak_fraction", "train_step_speedup_vs_padded_aten",
+        "train_step_speedup_vs_segment_aten"},
+       RunTrainStep},
+      {"rank_recompute",
+       {"rank_shared_prefix_forward_ms", "rank_shared_prefix_aten_ms", "rank_full_forward_ms",
+        "rank_full_aten_ms"},
+       RunRankRecompute},
+      {"micro", {"micro_"}, RunMicro},
+      {"length", {"length_train_"}, RunLengths},
+  };
+  return *cases;
+}
+
+bool Picks(const std::string& only, const Case& candidate) {
+  return absl::StartsWith(candidate.name, only) ||
+         absl::c_any_of(candidate.figures, [&](const std::string& figure) {
+           const bool several = absl::EndsWith(figure, "_");
+           return absl::StartsWith(figure, only) || (several && absl::StartsWith(only, figure));
+         });
+}
+
+}  // namespace grab::bench

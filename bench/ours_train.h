@@ -1,0 +1,35 @@
+// Our training step on a packed batch, as the trainer runs it: the one place to change when that
+// changes.
+#pragma once
+
+#include <vector>
+
+#include "bench/problems.h"
+#include "embedding/lookup.h"
+#include "train/adamw.h"
+#include "train/net.h"
+
+namespace grab::bench {
+
+constexpr double kDenseRate = 1e-3;
+constexpr double kTableRate = 0.05;
+constexpr double kWeightDecay = 0.01;
+constexpr double kClipNorm = 1.0;
+
+class OursTrainStep {
+ public:
+  // `world` and `batch` must outlive it. Threads are the process's (bench/process.h).
+  OursTrainStep(const World& world, const Batch& batch);
+
+  // Look-up, forward, loss, backward, and both updates. Returns the loss.
+  double Step();
+
+ private:
+  const Batch& batch_;
+  std::vector<EmbeddingTable> tables_;
+  Lookup lookup_;
+  Net net_;
+  AdamW optimiser_;
+};
+
+}  // namespace grab::bench
