@@ -18,12 +18,18 @@ const std::vector<Case>& Cases() {
        {"train_step_peak_fraction", "train_step_speedup_vs_padded_aten",
         "train_step_speedup_vs_segment_aten"},
        RunTrainStep},
-      {"rank_recompute",
-       {"rank_shared_prefix_forward_ms", "rank_shared_prefix_aten_ms", "rank_full_forward_ms",
+      {"rank",
+       {"rank_peak_fraction", "rank_bf16_speedup", "rank_int8_speedup",
+        "rank_speedup_vs_shared_prefix_recompute", "rank_shared_prefix_forward_ms",
+        "rank_shared_prefix_aten_ms", "rank_speedup_vs_full_recompute", "rank_full_forward_ms",
         "rank_full_aten_ms"},
-       RunRankRecompute},
+       RunRank},
+      {"append",
+       {"append_event_us", "append_event_cached_floor_fraction",
+        "append_event_memory_floor_fraction"},
+       RunAppend},
       {"micro", {"micro_"}, RunMicro},
-      {"length", {"length_train_"}, RunLengths},
+      {"length", {"length_train_", "length_rank_"}, RunLengths},
   };
   return *cases;
 }

@@ -24,7 +24,8 @@ void RunCeilings(Context& context);         // cases_ceilings.cc
 void RunAttention(Context& context);        // cases_attention.cc
 void RunAttentionPadded(Context& context);  // cases_attention.cc
 void RunTrainStep(Context& context);        // cases_train.cc
-void RunRankRecompute(Context& context);    // cases_rank.cc
+void RunRank(Context& context);             // cases_rank.cc
+void RunAppend(Context& context);           // cases_rank.cc
 void RunMicro(Context& context);            // cases_micro.cc
 void RunLengths(Context& context);          // cases_length.cc
 

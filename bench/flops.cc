@@ -74,4 +74,15 @@ Flops CountFlops(const ModelSpec& spec, const Work& work) {
   return flops;
 }
 
+double AppendBytes(const ModelSpec& spec, int64_t cached) {
+  const auto d = static_cast<double>(spec.d_model);
+  const double key_values = 2 * d * d;
+  const double rest = 2 * d * d + 2 * d * static_cast<double>(spec.ffn_hidden);
+  const double before_last = static_cast<double>(spec.layers - 1);
+  const double channel = before_last * (key_values + rest) + key_values +
+                         before_last * static_cast<double>(cached) * 2 * d;
+  const double token = GateMlpFlops(spec, 1, spec.tokens.PartialWidth()) / 2;
+  return 4 * (token + static_cast<double>(spec.channels.size()) * channel);
+}
+
 }  // namespace grab::bench

@@ -4,6 +4,7 @@
 //              the sum of values), backward 10 head_width (logits again, d_weight, d_q, d_k, d_v)
 //   dense      2 m n k; in training three times that
 // Not counted: bias products q B^T, norms, activations, softmax, pooling, the optimiser.
+// Bytes are counted here too.
 #pragma once
 
 #include <cstdint>
@@ -44,5 +45,10 @@ struct Flops {
 
 // In the last layer only full rows ask.
 Flops CountFlops(const ModelSpec& spec, const Work& work);
+
+// Bytes that one event read into a cache of `cached` keys per channel has to read: f32 weights of
+// the P token and the layers (of the last one only what makes keys and values), and the keys and
+// values of the layers before the last.
+double AppendBytes(const ModelSpec& spec, int64_t cached);
 
 }  // namespace grab::bench

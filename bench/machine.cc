@@ -4,9 +4,9 @@
 #include <stdlib.h>
 #include <torch/version.h>
 
-#include "absl/strings/ascii.h"
+#include <fstream>
+
 #include "absl/strings/str_cat.h"
-#include "base/file.h"
 #include "base/threads.h"
 #include "bench/process.h"
 #include "cli/process.h"
@@ -15,9 +15,12 @@
 namespace grab::bench {
 namespace {
 
+// Files of /sys claim a size that they do not have, so they are read as a stream.
 std::string FirstLine(const std::string& path) {
-  const StatusOr<std::string> text = ReadFile(path, 4096);
-  return text.ok() ? std::string(absl::StripAsciiWhitespace(*text)) : "";
+  std::ifstream file(path);
+  std::string line;
+  std::getline(file, line);
+  return line;
 }
 
 std::string Commit() {

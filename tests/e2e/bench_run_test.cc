@@ -34,13 +34,28 @@ TEST(Bench, WritesEveryFigureOfAQuickRun) {
       }
     }
   }
-  for (const char* name :
-       {"ceiling_gemm_f32_1t", "ceiling_gemm_u8s8_2t", "ceiling_memory_read_1t",
-        "attention_forward_peak_fraction", "attention_backward_peak_fraction",
-        "attention_speedup_vs_padded_aten", "attention_speedup_vs_segment_aten",
-        "train_step_peak_fraction", "train_step_speedup_vs_padded_aten",
-        "train_step_speedup_vs_segment_aten", "rank_shared_prefix_forward_ms", "rank_full_aten_ms",
-        "micro_gelu_rate", "length_train_64_window_us_per_token"}) {
+  for (const char* name : {"ceiling_gemm_f32_1t",
+                           "ceiling_gemm_u8s8_2t",
+                           "ceiling_memory_read_1t",
+                           "attention_forward_peak_fraction",
+                           "attention_backward_peak_fraction",
+                           "attention_speedup_vs_padded_aten",
+                           "attention_speedup_vs_segment_aten",
+                           "train_step_peak_fraction",
+                           "train_step_speedup_vs_padded_aten",
+                           "train_step_speedup_vs_segment_aten",
+                           "rank_shared_prefix_forward_ms",
+                           "rank_full_aten_ms",
+                           "rank_peak_fraction",
+                           "rank_speedup_vs_shared_prefix_recompute",
+                           "rank_speedup_vs_full_recompute",
+                           "rank_bf16_speedup",
+                           "rank_int8_speedup",
+                           "append_event_us",
+                           "append_event_memory_floor_fraction",
+                           "length_rank_64_all_us_per_candidate",
+                           "micro_gelu_rate",
+                           "length_train_64_window_us_per_token"}) {
     EXPECT_TRUE(names.contains(name)) << name;
   }
   const std::string markdown = ReadFile(dir.File("bench.md"), 64 << 20).value();

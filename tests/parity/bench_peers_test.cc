@@ -1,10 +1,11 @@
 // The peers of the benchmark compute what we compute: a peer that did less work would make us look
 // slow, one that did other work would prove nothing. In f64 both sides differ only in the order of
 // additions over at most 60 rows: 1e-10 relative to values of order 1. Scores are f32: 1e-5 as in
-// train_forward_test.
+// train_forward_test, 1e-4 for the engine as in serve_engine_test.
 #include <gtest/gtest.h>
 
 #include "bench/ours_attention.h"
+#include "bench/ours_rank.h"
 #include "bench/peers.h"
 #include "model/forward.h"
 #include "train/loss.h"
@@ -167,10 +168,13 @@ TEST(BenchPeers, RankingScoresEqualOursTogetherAndAlone) {
   const UserBlock block = MakeRankUser(*world, 30, 4, 2);
   const Batch shared = PackCandidates(world->spec, block, 30, 0, 4);
   const std::vector<float> expected = Forward(model, 1).Logits(shared).value();
+  OursRank ours(model, Precision::kF32, block, 30);
+  ours.Score();
   const torch::Tensor together = AtenRankPeer(model, shared).Logits();
   for (int64_t i = 0; i < 4; ++i) {
     const Batch single = PackCandidates(world->spec, block, 30, i, i + 1);
     const double logit = expected[static_cast<size_t>(i)];
+    EXPECT_NEAR(ours.logits()[static_cast<size_t>(i)], logit, 1e-4 * (1 + std::abs(logit)));
     EXPECT_NEAR(together[i][0].item<double>(), logit, 1e-5 * (1 + std::abs(logit)));
     EXPECT_NEAR(AtenRankPeer(model, single).Logits()[0][0].item<double>(), logit,
                 1e-5 * (1 + std::abs(logit)));
