@@ -94,6 +94,8 @@ Batch BatchBuilder::Empty() const {
   batch.full = full_.Empty();
   batch.channels.resize(plan_.channels.size());
   for (ChannelBatch& channel : batch.channels) channel.segment_offsets.push_back(0);
+  batch.partial_offsets.push_back(0);
+  batch.full_offsets.push_back(0);
   batch.slices.resize(slice_fields_.size());
   return batch;
 }
@@ -122,6 +124,8 @@ void BatchBuilder::Append(const UserBlock& block, const TargetGroup& group, Batc
     AppendChannel(c, events, timelines[c], reach[c], row_of, group, batch);
   }
   for (const uint32_t target : group.targets) AppendFullRow(block, group, target, batch);
+  batch.partial_offsets.push_back(batch.partial.rows);
+  batch.full_offsets.push_back(batch.full.rows);
 }
 
 void BatchBuilder::AppendChannel(size_t channel, const EventColumns& events,

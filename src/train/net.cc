@@ -49,6 +49,12 @@ Net::Net(const ModelSpec& spec, uint64_t seed, torch::ScalarType type) : spec_(s
   }
 }
 
+Net Net::Alias() const {
+  Net alias = *this;
+  for (auto& [name, weight] : alias.weights_) weight = weight.detach().requires_grad_(true);
+  return alias;
+}
+
 const torch::Tensor& Net::W(const std::string& name) const {
   const auto found = index_.find(name);
   GRAB_CHECK_MSG(found != index_.end(), name);

@@ -20,6 +20,9 @@ class Net {
   // the same weights whatever else draws random numbers. `spec` must outlive the net.
   Net(const ModelSpec& spec, uint64_t seed, torch::ScalarType type = torch::kFloat32);
 
+  // A net whose weights share storage with this one's but have gradients of their own.
+  Net Alias() const;
+
   // Logits [batch.full.rows, tasks]. `rows`: per table the unique rows of `lookup` [unique, dim].
   // The arguments must outlive the backward pass.
   torch::Tensor Forward(const Batch& batch, const BatchLookup& lookup,

@@ -7,13 +7,14 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/hash.h"
+#include "base/threads.h"
 #include "batch/stream.h"
 #include "checkpoint/model_files.h"
 #include "config/config.h"
 #include "eval/report.h"
 #include "eval/score_split.h"
 #include "eval/scores.h"
-#include "train/loss.h"
+#include "train/data_parallel.h"
 #include "train/run_log.h"
 #include "train/run_state.h"
 #include "train/schedule.h"
@@ -64,6 +65,7 @@ class Trainer {
   Status AfterStep(double loss);
   Status Validate();
   Status SaveCheckpoint();
+  Status ChooseThreads();
   Status LogSkipped(const std::vector<std::string>& skipped);
   Status Finish();
   StatusOr<nlohmann::json> EvaluateSplit(Split split, bool frozen, const char* scores_file);
@@ -79,6 +81,7 @@ class Trainer {
   Progress& progress_;
   RunState state_;
   Lookup lookup_;
+  std::optional<DataParallel> workers_;
   std::vector<double> task_weights_;
   int64_t targets_per_pass_;
   int64_t valid_targets_;
@@ -122,12 +125,29 @@ Status Trainer::Prepare() {
         absl::StrCat(options_.out_dir,
                      ": already holds a run; continue it with --resume or choose another --out"));
   }
+  GRAB_RETURN_IF_ERROR(ChooseThreads());
   GRAB_RETURN_IF_ERROR(MakeDirectories(checkpoints));
   GRAB_RETURN_IF_ERROR(WriteFileDurably(Path("config.toml"), DumpConfig(config_)));
   GRAB_RETURN_IF_ERROR(WriteSpec(spec_, Path(kSpecFile)));
   GRAB_ASSIGN_OR_RETURN(log_, RunLog::Open(Path("log.jsonl")));
   first_step_ = state_.counters.step;
+  GRAB_RETURN_IF_ERROR(log_->Write(
+      {{"event", "start"}, {"step", state_.counters.step}, {"threads", state_.counters.threads}}));
   return LogSkipped(skipped);
+}
+
+// A run keeps the number of workers it began with: with another one, what follows would not be what
+// an uninterrupted run computes.
+Status Trainer::ChooseThreads() {
+  int64_t& threads = state_.counters.threads;
+  if (options_.resume && train_.threads != 0 && train_.threads != threads) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        options_.out_dir, ": was trained with ", threads, " threads, the config asks for ",
+        train_.threads, "; resume with train.threads = ", threads, " or 0"));
+  }
+  if (!options_.resume) threads = train_.threads != 0 ? train_.threads : DefaultThreads();
+  workers_.emplace(spec_, state_.net, static_cast<int>(threads));
+  return absl::OkStatus();
 }
 
 Status Trainer::Run() {
@@ -176,10 +196,7 @@ StatusOr<double> Trainer::Step(const Batch& batch) {
       HashCombine(static_cast<uint64_t>(train_.seed), static_cast<uint64_t>(counters.step)),
       state_.tables);
   const std::vector<torch::Tensor> rows = GatherRows(state_.tables, lookup, true);
-  const torch::Tensor loss =
-      ClickLoss(state_.net.Forward(batch, lookup, rows), batch, task_weights_);
-  const double value = loss.item<double>();
-  loss.backward();
+  const double value = workers_->Backward(batch, lookup, rows, task_weights_);
   gradient_norm_ = ClipGradients(state_.net.weights(), train_.clip_norm);
   if (!std::isfinite(value) || !std::isfinite(gradient_norm_)) {
     return absl::DataLossError(absl::StrCat(
@@ -229,12 +246,9 @@ Status Trainer::AfterStep(double loss) {
 }
 
 StatusOr<ScoreTable> Trainer::Score(const ScoreOptions& options, Progress& progress) {
-  torch::NoGradGuard no_grad;
   const auto forward = [&](const Batch& batch) -> StatusOr<std::vector<float>> {
     const BatchLookup lookup = lookup_.Find(batch, state_.tables);
-    const torch::Tensor logits =
-        state_.net.Forward(batch, lookup, GatherRows(state_.tables, lookup, false)).contiguous();
-    return std::vector<float>(logits.data_ptr<float>(), logits.data_ptr<float>() + logits.numel());
+    return workers_->Logits(batch, lookup, GatherRows(state_.tables, lookup, false));
   };
   return ScoreSplit(shards_, spec_, config_.eval, options, forward, progress);
 }
@@ -305,6 +319,7 @@ Status Trainer::Finish() {
       {"steps", counters.step},
       {"best_step", counters.best_step},
       {"train_tokens", counters.tokens},
+      {"threads", counters.threads},
       {"tokens_per_second", static_cast<double>(counters.tokens) / counters.train_seconds},
       {"rows_hash", shards_.rows_hash()}};
   // Of each evaluation the main task stands by itself; "tasks" holds all of them.

@@ -81,9 +81,10 @@ TEST(ClickLoss, AveragesEachTaskOverItsKnownLabels) {
       torch::tensor({{0.3, 9.0}, {-0.2, 9.0}, {9.0, 0.7}}, torch::kFloat64);
   const auto bce = [](double x, double y) { return std::log1p(std::exp(x)) - x * y; };
   const double expected = 2.0 * (bce(0.3, 1) + bce(-0.2, 0)) / 2 + 0.5 * bce(0.7, 1);
-  EXPECT_NEAR(ClickLoss(logits, batch, {2.0, 0.5}).item<double>(), expected, 1e-12);
+  EXPECT_NEAR(ClickLoss(logits, batch, RowWeights(batch, {2.0, 0.5})).item<double>(), expected,
+              1e-12);
   batch.labels_known = {1, 1, 0};
-  EXPECT_NEAR(ClickLoss(logits, batch, {2.0, 0.5}).item<double>(),
+  EXPECT_NEAR(ClickLoss(logits, batch, RowWeights(batch, {2.0, 0.5})).item<double>(),
               2.0 * (bce(0.3, 1) + bce(-0.2, 0)) / 2, 1e-12);
 }
 
