@@ -18,8 +18,6 @@ find_path(XXHASH_INCLUDE_DIR xxhash.h REQUIRED)
 find_library(XXHASH_LIBRARY xxhash REQUIRED)
 find_path(DNNL_INCLUDE_DIR dnnl.h REQUIRED)
 find_library(DNNL_LIBRARY dnnl REQUIRED)
-find_path(HWY_INCLUDE_DIR hwy/highway.h REQUIRED)
-find_library(HWY_LIBRARY hwy REQUIRED)
 
 set(DUCKDB_ROOT "$ENV{DUCKDB_ROOT}" CACHE PATH "Folder with duckdb.h and libduckdb.so")
 set(duckdb_folders "${CMAKE_SOURCE_DIR}/third_party/duckdb")

@@ -1,5 +1,7 @@
 #include "base/worker_pool.h"
 
+#include <atomic>
+
 #include "base/check.h"
 
 namespace grab {
@@ -32,6 +34,13 @@ void WorkerPool::Run(const std::function<void(int)>& body) {
   body(0);
   std::unique_lock lock(mutex_);
   ended_.wait(lock, [this] { return running_ == 0; });
+}
+
+void WorkerPool::ForEach(size_t n, const std::function<void(size_t)>& body) {
+  std::atomic<size_t> next = 0;
+  Run([&](int) {
+    for (size_t i = next++; i < n; i = next++) body(i);
+  });
 }
 
 void WorkerPool::Serve(int worker) {

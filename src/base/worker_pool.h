@@ -23,6 +23,8 @@ class WorkerPool {
   // Runs body(worker) once on every worker and waits. One caller at a time, never from a body. A
   // worker is always the same thread, as long as the same thread calls Run.
   void Run(const std::function<void(int)>& body);
+  // Runs body(i) once for every i in [0, n), each on whichever worker is free.
+  void ForEach(size_t n, const std::function<void(size_t)>& body);
 
  private:
   void Serve(int worker);

@@ -3,7 +3,6 @@
 #include <ATen/Parallel.h>
 
 #include <algorithm>
-#include <atomic>
 
 #include "train/batch_parts.h"
 #include "train/loss.h"
@@ -43,26 +42,23 @@ double DataParallel::Backward(const Batch& batch, const BatchLookup& lookup,
 void DataParallel::AddGradients(size_t parts, const std::vector<torch::Tensor>& rows) {
   const size_t weights = net_.weights().size();
   // Whoever adds a tensor, it is added in the order of workers.
-  std::atomic<size_t> next = 0;
-  pool_.Run([&](int) {
+  pool_.ForEach(weights + rows.size(), [&](size_t i) {
     torch::NoGradGuard no_grad;
-    for (size_t i = next++; i < weights + rows.size(); i = next++) {
-      torch::Tensor to = i < weights ? net_.weights()[i].second : rows[i - weights];
-      torch::Tensor sum;
-      for (size_t w = 0; w < parts; ++w) {
-        const torch::Tensor& leaf =
-            i < weights ? workers_[w].net.weights()[i].second : workers_[w].rows[i - weights];
-        torch::Tensor& gradient = leaf.mutable_grad();
-        if (!gradient.defined()) continue;
-        if (sum.defined()) {
-          sum.add_(gradient);
-        } else {
-          sum = gradient;
-        }
-        gradient = torch::Tensor();
+    torch::Tensor to = i < weights ? net_.weights()[i].second : rows[i - weights];
+    torch::Tensor sum;
+    for (size_t w = 0; w < parts; ++w) {
+      const torch::Tensor& leaf =
+          i < weights ? workers_[w].net.weights()[i].second : workers_[w].rows[i - weights];
+      torch::Tensor& gradient = leaf.mutable_grad();
+      if (!gradient.defined()) continue;
+      if (sum.defined()) {
+        sum.add_(gradient);
+      } else {
+        sum = gradient;
       }
-      to.mutable_grad() = sum;
+      gradient = torch::Tensor();
     }
+    to.mutable_grad() = sum;
   });
 }
 

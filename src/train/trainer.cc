@@ -19,6 +19,7 @@
 #include "train/run_state.h"
 #include "train/schedule.h"
 #include "train/sparse.h"
+#include "train/tensor_memory.h"
 
 namespace grab {
 namespace {
@@ -91,6 +92,7 @@ class Trainer {
   Stopwatch since_checkpoint_;
   int64_t first_step_ = 0;
   double gradient_norm_ = 0.0;
+  int64_t step_peak_bytes_ = 0;  // tensors of a step beside weights and moments; the most so far
   double loss_sum_ = 0.0;
   int64_t loss_count_ = 0;
 };
@@ -195,9 +197,11 @@ StatusOr<double> Trainer::Step(const Batch& batch) {
       batch, train_.id_dropout,
       HashCombine(static_cast<uint64_t>(train_.seed), static_cast<uint64_t>(counters.step)),
       state_.tables);
+  ResetTensorMemoryPeak();
+  const int64_t before = ReadTensorMemory().in_use;
   const std::vector<torch::Tensor> rows = GatherRows(state_.tables, lookup, true);
   const double value = workers_->Backward(batch, lookup, rows, task_weights_);
-  gradient_norm_ = ClipGradients(state_.net.weights(), train_.clip_norm);
+  gradient_norm_ = GradientNorm(state_.net.weights(), workers_->pool());
   if (!std::isfinite(value) || !std::isfinite(gradient_norm_)) {
     return absl::DataLossError(absl::StrCat(
         "step ", counters.step, ", pass ", counters.pass, ", batch ", counters.batches_in_pass,
@@ -212,8 +216,11 @@ StatusOr<double> Trainer::Step(const Batch& batch) {
   const double factor =
       LearningRateFactor(train_, static_cast<double>(counters.targets) /
                                      static_cast<double>(targets_per_pass_ * train_.passes));
-  state_.optimiser.Step(train_.dense_lr * factor);
-  UpdateRows(lookup, rows, train_.table_lr * factor, state_.tables);
+  state_.optimiser.Step(train_.dense_lr * factor, ClipFactor(gradient_norm_, train_.clip_norm),
+                        workers_->pool());
+  UpdateRows(lookup, rows, train_.table_lr * factor, state_.tables, workers_->pool());
+  const TensorMemory memory = ReadTensorMemory();
+  step_peak_bytes_ = std::max(step_peak_bytes_, memory.peak - before);
   return value;
 }
 
@@ -231,6 +238,7 @@ Status Trainer::AfterStep(double loss) {
                                       {"tokens", counters.tokens},
                                       {"loss", loss_sum_ / static_cast<double>(loss_count_)},
                                       {"gradient_norm", gradient_norm_},
+                                      {"step_peak_bytes", step_peak_bytes_},
                                       {"train_seconds", counters.train_seconds}}));
     loss_sum_ = 0.0;
     loss_count_ = 0;
@@ -320,6 +328,7 @@ Status Trainer::Finish() {
       {"best_step", counters.best_step},
       {"train_tokens", counters.tokens},
       {"threads", counters.threads},
+      {"step_peak_bytes", step_peak_bytes_},
       {"tokens_per_second", static_cast<double>(counters.tokens) / counters.train_seconds},
       {"rows_hash", shards_.rows_hash()}};
   // Of each evaluation the main task stands by itself; "tasks" holds all of them.
@@ -355,6 +364,7 @@ Status Train(const Config& config, const TrainOptions& options, Progress& progre
                                                    "; prepare again"));
   }
   GRAB_RETURN_IF_ERROR(MakeDirectories(options.out_dir));
+  InstallTensorMemory();
   Trainer trainer(config, options, *shards, std::move(spec), progress);
   return trainer.Run();
 }

@@ -3,7 +3,6 @@
 // row block (256). Sums of n terms of order 1 in f32: 2e-6 sqrt(n) of the largest value is asked,
 // in bf16 products (8 bits of mantissa) 2e-2 of it.
 #include <gtest/gtest.h>
-#include <hwy/highway.h>
 
 #include <algorithm>
 #include <cmath>
@@ -17,22 +16,13 @@
 #include "kernels/norm_linear.h"
 #include "kernels/target_mix.h"
 #include "kernels/vector_ops.h"
+#include "support/simd_targets.h"
 
 namespace grab {
 namespace {
 
+using testing::OnEveryTarget;
 using Matrix = std::vector<double>;  // row-major
-
-// Runs `body` once for every target, with that target forced.
-void OnEveryTarget(const std::function<void()>& body) {
-  for (int64_t targets = hwy::SupportedTargets(); targets != 0; targets &= targets - 1) {
-    const int64_t target = targets & -targets;
-    SCOPED_TRACE(hwy::TargetName(target));
-    hwy::SetSupportedTargetsForTest(target);
-    body();
-  }
-  hwy::SetSupportedTargetsForTest(0);
-}
 
 std::vector<float> Normals(Rng& rng, int64_t n, double scale = 1.0) {
   std::vector<float> values(static_cast<size_t>(n));

@@ -33,6 +33,15 @@ TEST(WorkerPoolTest, EveryWorkerOncePerRoundOnItsOwnThread) {
   }
 }
 
+TEST(WorkerPoolTest, ForEachVisitsEveryIndexOnce) {
+  WorkerPool pool(3);
+  for (const size_t n : {size_t{0}, size_t{1}, size_t{2}, size_t{3}, size_t{4}, size_t{1000}}) {
+    std::vector<std::atomic<int>> visits(n);
+    pool.ForEach(n, [&](size_t i) { ++visits[i]; });
+    for (const std::atomic<int>& count : visits) ASSERT_EQ(count, 1) << n;
+  }
+}
+
 TEST(WorkerPoolTest, EndsWithoutEverHavingRun) { WorkerPool pool(4); }
 
 }  // namespace
