@@ -7,7 +7,8 @@
 namespace grab::bench {
 namespace {
 
-constexpr ProcessSettings kOurs = {2, 1, Allocator::kRaised};
+constexpr int kOursThreads = 2;
+constexpr ProcessSettings kOurs = {1, 1, Allocator::kRaised};
 constexpr int kChannels = 2;
 
 void RunTrainLength(Context& context, int64_t events, bool windowed) {
@@ -17,7 +18,7 @@ void RunTrainLength(Context& context, int64_t events, bool windowed) {
   const Batch batch =
       PackUsers(world->spec,
                 MakeUsers(*world, std::vector<int64_t>(static_cast<size_t>(users), events), kSeed));
-  OursTrainStep ours(*world, batch);
+  OursTrainStep ours(*world, batch, kOursThreads);
   auto seconds = context.Interleave({MakeSide("ours", kOurs, [&] { ours.Step(); })});
   for (double& value : seconds[0]) value /= batch.partial.rows + batch.full.rows;
   const std::string name =

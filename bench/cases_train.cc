@@ -9,7 +9,8 @@
 namespace grab::bench {
 namespace {
 
-constexpr ProcessSettings kOurs = {2, 1, Allocator::kRaised};
+constexpr int kOursThreads = 2;  // workers; each runs libtorch's operators on one thread
+constexpr ProcessSettings kOurs = {1, 1, Allocator::kRaised};
 constexpr int kChannels = 2;
 
 Found FindPadded(const World& world, const Batch& batch, int64_t segments) {
@@ -47,7 +48,7 @@ void RunTrainStep(Context& context) {
       FindBest("ATen step per segment", Choices::TwoThreads(), [&](const Choice& choice) {
         return MakeSide("", choice.process, [&] { by_segment.Step(); }).run();
       });
-  OursTrainStep ours(*world, batch);
+  OursTrainStep ours(*world, batch, kOursThreads);
   const auto seconds = context.Interleave(
       {context.Ceiling(GemmType::kF32, 2), MakeSide("ours", kOurs, [&] { ours.Step(); }),
        MakeSide("padded ATen", padded.best.process, [&] { by_padding.Step(); }),

@@ -7,6 +7,7 @@
 #include "bench/problems.h"
 #include "embedding/lookup.h"
 #include "train/adamw.h"
+#include "train/data_parallel.h"
 #include "train/net.h"
 
 namespace grab::bench {
@@ -18,8 +19,8 @@ constexpr double kClipNorm = 1.0;
 
 class OursTrainStep {
  public:
-  // `world` and `batch` must outlive it. Threads are the process's (bench/process.h).
-  OursTrainStep(const World& world, const Batch& batch);
+  // `world` and `batch` must outlive it.
+  OursTrainStep(const World& world, const Batch& batch, int threads);
 
   // Look-up, forward, loss, backward, and both updates. Returns the loss.
   double Step();
@@ -29,6 +30,7 @@ class OursTrainStep {
   std::vector<EmbeddingTable> tables_;
   Lookup lookup_;
   Net net_;
+  DataParallel workers_;
   AdamW optimiser_;
 };
 

@@ -103,7 +103,7 @@ double AtenTrainPeer::Step() {
   }
   torch::nn::utils::clip_grad_norm_(weights_, kClipNorm);
   optimiser_.step();
-  UpdateRows(lookup, rows, kTableRate, tables_);
+  UpdateRows(lookup, rows, kTableRate, tables_, pool_);
   return value;
 }
 

@@ -47,6 +47,7 @@ class AtenTrainPeer {
   AtenGrab grab_;
   std::vector<torch::Tensor> weights_;
   torch::optim::AdamW optimiser_;
+  WorkerPool pool_{2};  // of the rows' update, which is ours
   std::vector<AtenBatch> batches_;
 };
 

@@ -1,6 +1,7 @@
 if(GRAB_BUILD_TRAIN)
   grab_torch_test(parity/train_forward_test DEPS grab_train)
   grab_torch_test(parity/train_gradient_test DEPS grab_train TIMEOUT 300)
+  grab_torch_test(parity/train_data_parallel_test DEPS grab_train)
   grab_torch_test(unit/train_parts_test DEPS grab_train)
   grab_torch_test(e2e/train_resume_test DEPS grab_train TIMEOUT 300)
 endif()

@@ -27,8 +27,8 @@ struct Batch {
   TokenColumns partial;
   TokenColumns full;
   std::vector<ChannelBatch> channels;
-
-  std::vector<uint32_t> full_offsets;  // segments + 1, into full rows
+  std::vector<uint32_t> partial_offsets;  // segments + 1, into the rows of `partial`
+  std::vector<uint32_t> full_offsets;     // segments + 1, into the rows of `full`
 
   // Full rows.
   std::vector<int64_t> request_time_ms;

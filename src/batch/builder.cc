@@ -94,6 +94,7 @@ Batch BatchBuilder::Empty() const {
   batch.full = full_.Empty();
   batch.channels.resize(plan_.channels.size());
   for (ChannelBatch& channel : batch.channels) channel.segment_offsets.push_back(0);
+  batch.partial_offsets.push_back(0);
   batch.full_offsets.push_back(0);
   batch.slices.resize(slice_fields_.size());
   return batch;
@@ -126,6 +127,7 @@ void BatchBuilder::Append(const UserBlock& block, const TargetGroup& group, Batc
     full_.Append(events, target, batch.full);
     AppendTarget(block, group, target, batch);
   }
+  batch.partial_offsets.push_back(batch.partial.rows);
   batch.full_offsets.push_back(batch.full.rows);
 }
 

@@ -345,7 +345,7 @@ struct TrainConfig {
   int64_t checkpoint_steps = 1000;
   double checkpoint_minutes = 10.0;
   int64_t checkpoints_kept = 2;
-  int64_t threads = 1;
+  int64_t threads = 0;
 
   template <class V>
   void Visit(V& v) {
@@ -396,9 +396,10 @@ struct TrainConfig {
               Between(1, 1000));
     v.Setting(
         "threads", threads,
-        "Threads of the operators. More than 1 pays only when no other process wants the cores: "
-        "operators wait for each other by spinning.",
-        Between(1, 1024));
+        "Workers that share each batch by its segments; 0: all of the machine, or as many as the "
+        "resumed run had. Results are the same bits for the same number, and differ by rounding "
+        "between numbers.",
+        Between(0, 1024));
   }
 };
 

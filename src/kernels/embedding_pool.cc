@@ -31,11 +31,8 @@ void EmbeddingPoolBackward(const PoolPairs& pairs, const T* d_out, int64_t out_s
   }
 }
 
-template void EmbeddingPoolForward<float>(const PoolPairs&, const float*, int64_t, float*, int64_t);
 template void EmbeddingPoolForward<double>(const PoolPairs&, const double*, int64_t, double*,
                                            int64_t);
-template void EmbeddingPoolBackward<float>(const PoolPairs&, const float*, int64_t, int64_t,
-                                           float*);
 template void EmbeddingPoolBackward<double>(const PoolPairs&, const double*, int64_t, int64_t,
                                             double*);
 

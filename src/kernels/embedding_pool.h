@@ -24,4 +24,12 @@ template <class T>
 void EmbeddingPoolBackward(const PoolPairs& pairs, const T* d_out, int64_t out_stride,
                            int64_t width, T* d_table);
 
+// f32 has SIMD of its own; f64 runs the plain loops and is the reference.
+template <>
+void EmbeddingPoolForward<float>(const PoolPairs& pairs, const float* table, int64_t width,
+                                 float* out, int64_t out_stride);
+template <>
+void EmbeddingPoolBackward<float>(const PoolPairs& pairs, const float* d_out, int64_t out_stride,
+                                  int64_t width, float* d_table);
+
 }  // namespace grab

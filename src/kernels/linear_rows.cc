@@ -111,8 +111,8 @@ namespace {
 int64_t PaddedWidth(int64_t k) { return (k + 63) / 64 * 64; }
 
 // Words between rows: an odd number of cache lines, or rows would share few sets of the cache.
-int64_t RowWords(LinearFormat format, int64_t k) {
-  const int64_t words = PaddedWidth(k) / LinearWordElements(format);
+int64_t RowWords(Precision format, int64_t k) {
+  const int64_t words = PaddedWidth(k) / WordElements(format);
   return words + (words % 32 == 0 ? 16 : 0);
 }
 
@@ -126,14 +126,14 @@ namespace {
 
 // Where the rows of a scratch lie.
 struct Scratch {
-  LinearFormat format;
+  Precision format;
   int64_t stride;
   uint32_t* words;
   float* scale;
   float* low;
   float* row;  // one row of f32
 
-  Scratch(LinearFormat of_format, int64_t rows, int64_t k, void* memory)
+  Scratch(Precision of_format, int64_t rows, int64_t k, void* memory)
       : format(of_format),
         stride(RowWords(format, k)),
         words(static_cast<uint32_t*>(memory)),
@@ -142,7 +142,7 @@ struct Scratch {
         row(low + (rows + 15) / 16 * 16) {}
 
   void Put(int64_t r, int64_t k, const float* in) const {
-    if (format == LinearFormat::kBf16) {
+    if (format == Precision::kBf16) {
       auto* to = reinterpret_cast<uint16_t*>(words + r * stride);
       if (k % 2 != 0) to[k] = 0;  // half a word that vectors of one lane leave as it was
       HWY_DYNAMIC_DISPATCH(Bf16Row)(k, in, to);
@@ -152,31 +152,31 @@ struct Scratch {
     }
   }
   LinearRows View() const {
-    if (format == LinearFormat::kInt8) return {words, stride, scale, low};
+    if (format == Precision::kInt8) return {words, stride, scale, low};
     return {words, stride, nullptr, nullptr};
   }
 };
 
 }  // namespace
 
-size_t LinearRowsBytes(LinearFormat format, int64_t rows, int64_t k) {
+size_t LinearRowsBytes(Precision format, int64_t rows, int64_t k) {
   const int64_t words = rows * RowWords(format, k) + 2 * ((rows + 15) / 16 * 16) + PaddedWidth(k);
   return static_cast<size_t>(words) * 4;
 }
 
-LinearRows ConvertRows(LinearFormat format, int64_t rows, int64_t k, const float* in,
+LinearRows ConvertRows(Precision format, int64_t rows, int64_t k, const float* in,
                        int64_t in_stride, void* scratch) {
-  if (format == LinearFormat::kF32) return {in, in_stride, nullptr, nullptr};
+  if (format == Precision::kF32) return {in, in_stride, nullptr, nullptr};
   const Scratch to(format, rows, k, scratch);
   for (int64_t r = 0; r < rows; ++r) to.Put(r, k, in + r * in_stride);
   return to.View();
 }
 
-LinearRows NormRows(LinearFormat format, int64_t rows, int64_t k, const float* in,
-                    int64_t in_stride, const float* scale, const float* shift, void* scratch) {
+LinearRows NormRows(Precision format, int64_t rows, int64_t k, const float* in, int64_t in_stride,
+                    const float* scale, const float* shift, void* scratch) {
   const Scratch to(format, rows, k, scratch);
   for (int64_t r = 0; r < rows; ++r) {
-    const bool f32 = format == LinearFormat::kF32;
+    const bool f32 = format == Precision::kF32;
     float* row = f32 ? reinterpret_cast<float*>(to.words + r * to.stride) : to.row;
     HWY_DYNAMIC_DISPATCH(NormRow)(k, in + r * in_stride, scale, shift, row);
     if (!f32) to.Put(r, k, row);

@@ -129,7 +129,7 @@ HWY_INLINE void ApplyEpilogue(const LinearCall& p, const TilePlace& place, const
 
 HWY_NOINLINE void FinishTile(const LinearCall& p, const TilePlace& place, const TileSums& sums) {
   const auto finish = [&](float* out, int64_t stride) {
-    if (p.linear.format == LinearFormat::kInt8) {
+    if (p.linear.format == Precision::kInt8) {
       ApplyEpilogue<FinishInteger>(p, place, sums, out, stride);
     } else {
       ApplyEpilogue<FinishFloat>(p, place, sums, out, stride);
@@ -173,7 +173,7 @@ void SumRows(const typename Op::Word* a, int64_t a_row, const typename Op::Word*
 template <class Op>
 void Multiply(const LinearCall& p, int64_t row_count) {
   using Word = typename Op::Word;
-  const int64_t elements = LinearWordElements(p.linear.format);
+  const int64_t elements = WordElements(p.linear.format);
   const int64_t steps = (p.linear.k + elements - 1) / elements;
   const auto* words = static_cast<const Word*>(p.linear.words);
   const auto* a = static_cast<const Word*>(p.rows.words);
@@ -195,12 +195,12 @@ void Forward(const PackedLinear& linear, const LinearRows& rows, int64_t row_cou
              Epilogue epilogue, bool dot_instructions, float* out, int64_t out_stride) {
   const LinearCall p = {linear, rows, epilogue, out, out_stride};
   switch (linear.format) {
-    case LinearFormat::kF32:
+    case Precision::kF32:
       return Multiply<DotF32>(p, row_count);
-    case LinearFormat::kBf16:
+    case Precision::kBf16:
       return dot_instructions ? Multiply<DotBf16Native>(p, row_count)
                               : Multiply<DotBf16>(p, row_count);
-    case LinearFormat::kInt8:
+    case Precision::kInt8:
       return dot_instructions ? Multiply<DotInt8Native>(p, row_count)
                               : Multiply<DotInt8>(p, row_count);
   }
@@ -216,8 +216,8 @@ namespace {
 
 int64_t RoundUp(int64_t n, int64_t unit) { return (n + unit - 1) / unit * unit; }
 
-int64_t Steps(LinearFormat format, int64_t k) {
-  return RoundUp(k, LinearWordElements(format)) / LinearWordElements(format);
+int64_t Steps(Precision format, int64_t k) {
+  return RoundUp(k, WordElements(format)) / WordElements(format);
 }
 
 // Columns of a panel in memory: element (column, i) of a panel's words.
@@ -260,13 +260,13 @@ void PackInt8(int64_t n, int64_t k, const float* weight, void* words, float* sca
 
 HWY_EXPORT(Forward);
 
-size_t PackedLinearBytes(LinearFormat format, int64_t n, int64_t k) {
+size_t PackedLinearBytes(Precision format, int64_t n, int64_t k) {
   const int64_t columns = RoundUp(n, kPanelColumns);
-  const int64_t vectors = format == LinearFormat::kInt8 ? 3 : 1;
+  const int64_t vectors = format == Precision::kInt8 ? 3 : 1;
   return static_cast<size_t>(columns * (Steps(format, k) + vectors)) * 4;
 }
 
-PackedLinear PackLinear(LinearFormat format, int64_t n, int64_t k, const float* weight,
+PackedLinear PackLinear(Precision format, int64_t n, int64_t k, const float* weight,
                         const float* bias, void* memory) {
   GRAB_CHECK(n >= 1 && k >= 1 && k <= kLinearWidthMax);
   std::memset(memory, 0, PackedLinearBytes(format, n, k));
@@ -275,14 +275,14 @@ PackedLinear PackLinear(LinearFormat format, int64_t n, int64_t k, const float* 
   if (bias != nullptr) std::copy(bias, bias + n, vectors);
   PackedLinear linear = {format, n, k, memory, vectors, nullptr, nullptr};
   switch (format) {
-    case LinearFormat::kF32:
+    case Precision::kF32:
       PackPanels<float>(n, k, weight, memory, [](int64_t, float value) { return value; });
       break;
-    case LinearFormat::kBf16:
+    case Precision::kBf16:
       PackPanels<uint16_t>(n, k, weight, memory,
                            [](int64_t, float value) { return Bf16Bits(value); });
       break;
-    case LinearFormat::kInt8:
+    case Precision::kInt8:
       linear.scale = vectors + columns;
       linear.column = vectors + 2 * columns;
       PackInt8(n, k, weight, memory, vectors + columns, vectors + 2 * columns);

@@ -15,14 +15,9 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "kernels/precision.h"
+
 namespace grab {
-
-enum class LinearFormat : uint8_t { kF32, kBf16, kInt8 };
-
-// Elements of a row that one 4-byte word holds.
-constexpr int64_t LinearWordElements(LinearFormat format) {
-  return format == LinearFormat::kF32 ? 1 : format == LinearFormat::kBf16 ? 2 : 4;
-}
 
 // Longest row: sums of int8 products stay below 2^31.
 constexpr int64_t kLinearWidthMax = 65536;
@@ -33,7 +28,7 @@ constexpr int64_t kPanelColumns = 64;
 
 // A view of packed weights.
 struct PackedLinear {
-  LinearFormat format = LinearFormat::kF32;
+  Precision format = Precision::kF32;
   int64_t n = 0;                  // outputs
   int64_t k = 0;                  // inputs
   const void* words = nullptr;    // [panels][words of a row][64], zeros beyond n and k
@@ -43,11 +38,11 @@ struct PackedLinear {
 };
 
 // Memory of packed weights: a multiple of 64.
-size_t PackedLinearBytes(LinearFormat format, int64_t n, int64_t k);
+size_t PackedLinearBytes(Precision format, int64_t n, int64_t k);
 
 // Packs weight [n, k] (the layout of torch::nn::Linear) and bias [n] (null: zeros) into `memory`,
 // aligned to 64 bytes, which the result refers to. n >= 1, 1 <= k <= kLinearWidthMax.
-PackedLinear PackLinear(LinearFormat format, int64_t n, int64_t k, const float* weight,
+PackedLinear PackLinear(Precision format, int64_t n, int64_t k, const float* weight,
                         const float* bias, void* memory);
 
 // ---- Rows ---------------------------------------------------------------------------------------
@@ -61,16 +56,16 @@ struct LinearRows {
 };
 
 // Scratch for `rows` rows of at most `k` elements: a multiple of 64.
-size_t LinearRowsBytes(LinearFormat format, int64_t rows, int64_t k);
+size_t LinearRowsBytes(Precision format, int64_t rows, int64_t k);
 
 // in [rows, k] in the format; f32 is `in` itself. `scratch` (aligned to 64 bytes, LinearRowsBytes)
 // holds what the result refers to.
-LinearRows ConvertRows(LinearFormat format, int64_t rows, int64_t k, const float* in,
+LinearRows ConvertRows(Precision format, int64_t rows, int64_t k, const float* in,
                        int64_t in_stride, void* scratch);
 
 // As ConvertRows of (in - mean) / sqrt(variance + 1e-5) * scale + shift of each row.
-LinearRows NormRows(LinearFormat format, int64_t rows, int64_t k, const float* in,
-                    int64_t in_stride, const float* scale, const float* shift, void* scratch);
+LinearRows NormRows(Precision format, int64_t rows, int64_t k, const float* in, int64_t in_stride,
+                    const float* scale, const float* shift, void* scratch);
 
 // The same layer norm in place.
 void NormInPlace(int64_t rows, int64_t k, const float* scale, const float* shift, float* x,

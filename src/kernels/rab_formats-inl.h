@@ -87,7 +87,7 @@ HWY_INLINE void StoreBf16(VF v, uint16_t* to) {
 }
 
 struct KeysF32 {
-  static constexpr TileFormat kFormat = TileFormat::kF32;
+  static constexpr Precision kFormat = Precision::kF32;
 
   // Copied together: rows of a matrix lie a power of two apart and would fight for cache sets.
   static HWY_INLINE void PackQueries(const TileLayout& layout, const RabShape&, const float* q,
@@ -125,7 +125,7 @@ struct KeysF32 {
 
 template <class Op>
 struct KeysBf16 {
-  static constexpr TileFormat kFormat = TileFormat::kBf16;
+  static constexpr Precision kFormat = Precision::kBf16;
 
   static HWY_INLINE void PackQueries(const TileLayout& layout, const RabShape& shape,
                                      const float* q, size_t q_stride, size_t rows,
@@ -197,7 +197,7 @@ struct Int8ValueEpilogue {
 
 template <class Op>
 struct KeysInt8 {
-  static constexpr TileFormat kFormat = TileFormat::kInt8;
+  static constexpr Precision kFormat = Precision::kInt8;
 
   static HWY_INLINE void PackQueries(const TileLayout& layout, const RabShape& shape,
                                      const float* q, size_t q_stride, size_t rows,

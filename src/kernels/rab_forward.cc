@@ -38,7 +38,7 @@ void ForwardTraining(const RabProblem& problem, int64_t segment_begin, int64_t s
                      void* scratch) {
   const RabShape& shape = problem.shape;
   const RabInputs<float>& in = problem.inputs;
-  const TileLayout layout(shape, TileFormat::kF32);
+  const TileLayout layout(shape, Precision::kF32);
   ScratchCutter cutter(scratch);
   ForwardScratch s(shape, layout, cutter);
   auto* rows = cutter.Take<float>(kTileKeys * layout.width);
@@ -115,16 +115,16 @@ void ForwardTiled(const RabTiledProblem& problem, bool dot_instructions, int64_t
                                out_stride, scratch);
   };
   switch (problem.format) {
-    case TileFormat::kF32:
+    case Precision::kF32:
       return run(KeysF32());
-    case TileFormat::kBf16:
+    case Precision::kBf16:
       return dot_instructions ? run(KeysBf16<DotBf16Native>()) : run(KeysBf16<DotBf16>());
-    case TileFormat::kInt8:
+    case Precision::kInt8:
       return dot_instructions ? run(KeysInt8<DotInt8Native>()) : run(KeysInt8<DotInt8>());
   }
 }
 
-size_t ForwardScratchBytes(const RabShape& shape, TileFormat format, int64_t packed_keys) {
+size_t ForwardScratchBytes(const RabShape& shape, Precision format, int64_t packed_keys) {
   const TileLayout layout(shape, format);
   ScratchCutter cutter(nullptr);
   ForwardScratch s(shape, layout, cutter);
@@ -147,7 +147,7 @@ HWY_EXPORT(ForwardTiled);
 HWY_EXPORT(ForwardScratchBytes);
 
 size_t RabForwardScratchBytes(const RabShape& shape, int64_t segment_keys_max) {
-  return HWY_DYNAMIC_DISPATCH(ForwardScratchBytes)(shape, TileFormat::kF32, segment_keys_max);
+  return HWY_DYNAMIC_DISPATCH(ForwardScratchBytes)(shape, Precision::kF32, segment_keys_max);
 }
 
 void RabForward(const RabProblem& problem, int64_t segment_begin, int64_t segment_end,
@@ -156,7 +156,7 @@ void RabForward(const RabProblem& problem, int64_t segment_begin, int64_t segmen
   (problem, segment_begin, segment_end, head_begin, head_end, out, log_sum, scratch);
 }
 
-size_t RabTiledScratchBytes(const RabShape& shape, TileFormat format) {
+size_t RabTiledScratchBytes(const RabShape& shape, Precision format) {
   return HWY_DYNAMIC_DISPATCH(ForwardScratchBytes)(shape, format, -1);
 }
 

@@ -43,15 +43,15 @@ inline int64_t CodebookPanels(const RabShape& shape) {
 //   values  [64 / per_word][padded width]
 //   kInt8 also: key scale [64] f32, key sum [64] s32 (of the 8-bit key), value scale [64] f32
 struct TileLayout {
-  TileLayout(const RabShape& shape, TileFormat format)
-      : per_word(format == TileFormat::kF32    ? 1
-                 : format == TileFormat::kBf16 ? 2
-                                               : 4),
+  TileLayout(const RabShape& shape, Precision format)
+      : per_word(format == Precision::kF32    ? 1
+                 : format == Precision::kBf16 ? 2
+                                              : 4),
         depth(RoundUp(shape.head_width, per_word) / per_word),
         width(PaddedWidth(shape)),
         values(depth * kTileKeys),
         scales(values + kTileKeys / per_word * width),
-        head_words(scales + (format == TileFormat::kInt8 ? 3 * kTileKeys : 0)) {}
+        head_words(scales + (format == Precision::kInt8 ? 3 * kTileKeys : 0)) {}
 
   int64_t per_word;  // elements in a word
   int64_t depth;

@@ -19,6 +19,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "kernels/precision.h"
 #include "kernels/rab_attention.h"
 
 namespace grab {
@@ -98,26 +99,20 @@ int64_t RabVisiblePairs(const RabVisibility& visibility, const RabSegment& segme
 // `parts` only.
 void SplitRabItems(const RabProblem& problem, int parts, int64_t* bounds);
 
-// ---- Inference: keys and values in cached tiles
-// --------------------------------------------------
+// ---- Inference: keys and values in cached tiles -------------------------------------------------
 
 // A tile holds 64 consecutive keys of one sequence, all heads, with the action bias in the keys.
 constexpr int64_t kTileKeys = 64;
 constexpr int64_t kHeadWidthMax = 1024;
 
-enum class TileFormat : uint8_t {
-  kF32,
-  kBf16,  // keys and values rounded to bf16
-  kInt8,  // 8 bits with one scale per key and head, for keys and for values
-};
-
+// kInt8: one scale per key and head, for keys and for values.
 // Bytes of one tile (a multiple of 64); tiles must be aligned to 64 bytes and start zeroed.
-size_t RabTileBytes(const RabShape& shape, TileFormat format);
+size_t RabTileBytes(const RabShape& shape, Precision format);
 
 // Writes keys into slots [slot, slot + rows) of a tile: k, v [rows, heads * head_width] with
 // `stride` elements between rows, action [rows] the class of each key, codebook_action [heads,
 // action_classes, head_width].
-void WriteRabTile(const RabShape& shape, TileFormat format, const float* k, const float* v,
+void WriteRabTile(const RabShape& shape, Precision format, const float* k, const float* v,
                   int64_t stride, const int32_t* action, const float* codebook_action, int64_t slot,
                   int64_t rows, void* tile);
 
@@ -125,7 +120,7 @@ void WriteRabTile(const RabShape& shape, TileFormat format, const float* k, cons
 // tiles that no range touches may be null.
 struct RabTiledProblem {
   RabShape shape;  // `keys` is not read
-  TileFormat format = TileFormat::kF32;
+  Precision format = Precision::kF32;
   const void* const* tiles = nullptr;
   const int32_t* key_begin = nullptr;  // [queries], as in RabVisibility
   const int32_t* key_end = nullptr;    // [queries]
@@ -139,7 +134,7 @@ struct RabTiledProblem {
   const float* codebooks = nullptr;  // PackRabCodebooks
 };
 
-size_t RabTiledScratchBytes(const RabShape& shape, TileFormat format);
+size_t RabTiledScratchBytes(const RabShape& shape, Precision format);
 
 // out [queries, heads * head_width] with `out_stride` elements between rows, for queries
 // [query_begin, query_end) and heads [head_begin, head_end).

@@ -67,11 +67,11 @@ void WriteInt8(const Slot& s, const float* k, const float* v) {
 
 }  // namespace
 
-size_t RabTileBytes(const RabShape& shape, TileFormat format) {
+size_t RabTileBytes(const RabShape& shape, Precision format) {
   return static_cast<size_t>(shape.heads * TileLayout(shape, format).head_words) * sizeof(uint32_t);
 }
 
-void WriteRabTile(const RabShape& shape, TileFormat format, const float* k, const float* v,
+void WriteRabTile(const RabShape& shape, Precision format, const float* k, const float* v,
                   int64_t stride, const int32_t* action, const float* codebook_action, int64_t slot,
                   int64_t rows, void* tile) {
   GRAB_CHECK(slot >= 0 && rows >= 0 && slot + rows <= kTileKeys &&
@@ -88,13 +88,13 @@ void WriteRabTile(const RabShape& shape, TileFormat format, const float* k, cons
                        static_cast<uint32_t*>(tile) + h * layout.head_words};
       const float* value = v + r * stride + h * width;
       switch (format) {
-        case TileFormat::kF32:
+        case Precision::kF32:
           WriteF32(to, key, value);
           break;
-        case TileFormat::kBf16:
+        case Precision::kBf16:
           WriteBf16(to, key, value);
           break;
-        case TileFormat::kInt8:
+        case Precision::kInt8:
           WriteInt8(to, key, value);
           break;
       }

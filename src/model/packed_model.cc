@@ -45,18 +45,6 @@ const char* PrecisionName(Precision precision) {
   return "";
 }
 
-LinearFormat LinearFormatOf(Precision precision) {
-  return precision == Precision::kF32    ? LinearFormat::kF32
-         : precision == Precision::kBf16 ? LinearFormat::kBf16
-                                         : LinearFormat::kInt8;
-}
-
-TileFormat TileFormatOf(Precision precision) {
-  return precision == Precision::kF32    ? TileFormat::kF32
-         : precision == Precision::kBf16 ? TileFormat::kBf16
-                                         : TileFormat::kInt8;
-}
-
 StatusOr<std::unique_ptr<PackedModel>> PackedModel::Create(const Model& model,
                                                            Precision precision) {
   GRAB_RETURN_IF_ERROR(CheckWidths(model.spec));
@@ -86,7 +74,7 @@ PackedModel::PackedModel(const Model& model, Precision precision)
     if (spec.pre_norm) channel_norm_.push_back(Norm(absl::StrCat("channel.", c, ".norm")));
   }
   for (int64_t layer = 0; spec.mixes() && layer < spec.layers; ++layer) {
-    mix_.push_back(Pack(absl::StrCat("mix.", layer), linear_format(), 0, joined, joined));
+    mix_.push_back(Pack(absl::StrCat("mix.", layer), precision_, 0, joined, joined));
   }
   PackHead();
 }
@@ -101,7 +89,7 @@ NormWeights PackedModel::Norm(const std::string& name) const {
   return {Weight(name + ".scale"), Weight(name + ".shift")};
 }
 
-PackedLinear PackedModel::Pack(const std::string& name, LinearFormat format, int64_t begin,
+PackedLinear PackedModel::Pack(const std::string& name, Precision format, int64_t begin,
                                int64_t end, int64_t k) {
   const size_t size = PackedLinearBytes(format, end - begin, k);
   memory_.push_back(hwy::AllocateAligned<uint8_t>(size));
@@ -116,9 +104,9 @@ PackedTokenizer PackedModel::PackTokenizer(const std::string& name, int64_t widt
   PackedTokenizer tokenizer;
   tokenizer.width = width;
   tokenizer.norm = Norm(name + ".norm");
-  tokenizer.hidden = Pack(name + ".hidden", linear_format(), 0, spec.tokenizer_hidden, width);
-  tokenizer.out = Pack(name + ".out", linear_format(), 0, spec.d_model, spec.tokenizer_hidden);
-  tokenizer.gate = Pack(name + ".gate", linear_format(), 0, spec.d_model, width);
+  tokenizer.hidden = Pack(name + ".hidden", precision_, 0, spec.tokenizer_hidden, width);
+  tokenizer.out = Pack(name + ".out", precision_, 0, spec.d_model, spec.tokenizer_hidden);
+  tokenizer.gate = Pack(name + ".gate", precision_, 0, spec.d_model, width);
   return tokenizer;
 }
 
@@ -128,11 +116,11 @@ PackedLayer PackedModel::PackLayer(const std::string& prefix) {
   PackedLayer layer;
   layer.attention_norm = Norm(prefix + "attention.norm");
   layer.ffn_norm = Norm(prefix + "ffn.norm");
-  layer.q = Pack(prefix + "attention.qkv", linear_format(), 0, d, d);
-  layer.kv = Pack(prefix + "attention.qkv", linear_format(), d, 3 * d, d);
-  layer.out = Pack(prefix + "attention.out", linear_format(), 0, d, d);
-  layer.ffn_hidden = Pack(prefix + "ffn.hidden", linear_format(), 0, hidden, d);
-  layer.ffn_out = Pack(prefix + "ffn.out", linear_format(), 0, d, hidden);
+  layer.q = Pack(prefix + "attention.qkv", precision_, 0, d, d);
+  layer.kv = Pack(prefix + "attention.qkv", precision_, d, 3 * d, d);
+  layer.out = Pack(prefix + "attention.out", precision_, 0, d, d);
+  layer.ffn_hidden = Pack(prefix + "ffn.hidden", precision_, 0, hidden, d);
+  layer.ffn_out = Pack(prefix + "ffn.out", precision_, 0, d, hidden);
   const auto floats = static_cast<size_t>(RabCodebookFloats(shape_));
   memory_.push_back(hwy::AllocateAligned<uint8_t>(floats * sizeof(float)));
   GRAB_CHECK_MSG(memory_.back() != nullptr, "out of memory for packed codebooks");
@@ -151,7 +139,7 @@ void PackedModel::PackHead() {
   for (size_t i = 0; i <= spec.head_hidden.size(); ++i) {
     const bool last = i == spec.head_hidden.size();
     const int64_t out = last ? static_cast<int64_t>(spec.tasks.size()) : spec.head_hidden[i];
-    head_.push_back(Pack(absl::StrCat("head.", i), LinearFormat::kF32, 0, out, in));
+    head_.push_back(Pack(absl::StrCat("head.", i), Precision::kF32, 0, out, in));
     in = out;
   }
 }

@@ -13,14 +13,8 @@
 
 namespace grab {
 
-// Of weights, of the rows they multiply, and of cached keys and values. The head stays f32: it is
-// small, and nothing after it averages its error away.
-enum class Precision : uint8_t { kF32, kBf16, kInt8 };
-
 StatusOr<Precision> ParsePrecision(const std::string& name);  // "f32", "bf16", "int8"
 const char* PrecisionName(Precision precision);
-LinearFormat LinearFormatOf(Precision precision);
-TileFormat TileFormatOf(Precision precision);
 
 // Pointers into the model.
 struct NormWeights {
@@ -53,8 +47,6 @@ class PackedModel {
   const ModelSpec& spec() const { return model_.spec; }
   const std::vector<EmbeddingTable>& tables() const { return model_.tables; }
   Precision precision() const { return precision_; }
-  LinearFormat linear_format() const { return LinearFormatOf(precision_); }
-  TileFormat tile_format() const { return TileFormatOf(precision_); }
   // Of the attention of any layer; queries and keys are left 0.
   const RabShape& shape() const { return shape_; }
 
@@ -74,7 +66,7 @@ class PackedModel {
   const float* Weight(const std::string& name) const;
   NormWeights Norm(const std::string& name) const;
   // Rows [begin, end) of the linear layer `name`.
-  PackedLinear Pack(const std::string& name, LinearFormat format, int64_t begin, int64_t end,
+  PackedLinear Pack(const std::string& name, Precision format, int64_t begin, int64_t end,
                     int64_t k);
   PackedTokenizer PackTokenizer(const std::string& name, int64_t width);
   PackedLayer PackLayer(const std::string& prefix);

@@ -28,7 +28,7 @@ KvCacheOptions Engine::CacheOptions(const PackedModel& model, size_t bytes_max) 
   options.bytes_max = bytes_max;
   options.channels = model.spec().channels.size();
   options.page_bytes =
-      static_cast<size_t>(model.spec().layers) * RabTileBytes(model.shape(), model.tile_format());
+      static_cast<size_t>(model.spec().layers) * RabTileBytes(model.shape(), model.precision());
   return options;
 }
 

@@ -181,13 +181,13 @@ void Engine::WriteTimes(const KvUser* user, size_t channel, const EventColumns& 
 void Engine::WriteKeys(const KvUser* user, size_t channel, int64_t layer) {
   const KvSequence& sequence = cache_->sequence(user, channel);
   const size_t offset =
-      static_cast<size_t>(layer) * RabTileBytes(model_.shape(), model_.tile_format());
+      static_cast<size_t>(layer) * RabTileBytes(model_.shape(), model_.precision());
   const auto rows = static_cast<int64_t>(channel_rows_.size());
   uint32_t page = PageOf(*cache_, sequence, sequence.keys);
   int64_t slot = sequence.keys % kPageKeys;
   for (int64_t row = 0; row < rows;) {
     const int64_t count = std::min(rows - row, kPageKeys - slot);
-    WriteRabTile(model_.shape(), model_.tile_format(), stack_.keys() + row * 2 * d_,
+    WriteRabTile(model_.shape(), model_.precision(), stack_.keys() + row * 2 * d_,
                  stack_.values() + row * 2 * d_, 2 * d_, channel_actions_.data() + row,
                  model_.layer(channel, layer).codebook_action, slot, count,
                  cache_->Data(page) + offset);

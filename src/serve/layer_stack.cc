@@ -36,7 +36,7 @@ LayerStack::LayerStack(const PackedModel& model, int64_t rows_max)
   head_ = Allocate(rows_max * WidestHead(spec));
   gated_ = Allocate(rows_max * joined_);
   const auto rows_floats = [&](int64_t width) {
-    return static_cast<int64_t>(LinearRowsBytes(model.linear_format(), rows_max, width) /
+    return static_cast<int64_t>(LinearRowsBytes(model.precision(), rows_max, width) /
                                 sizeof(float));
   };
   rows_ = Allocate(rows_floats(std::max(token_width, joined_)));
@@ -45,16 +45,15 @@ LayerStack::LayerStack(const PackedModel& model, int64_t rows_max)
 
 LinearRows LayerStack::Norm(const NormWeights& norm, int64_t rows, int64_t width, const float* in,
                             int64_t stride) {
-  return NormRows(model_.linear_format(), rows, width, in, stride, norm.scale, norm.shift,
-                  rows_.get());
+  return NormRows(model_.precision(), rows, width, in, stride, norm.scale, norm.shift, rows_.get());
 }
 
 void LayerStack::FeedForward(const PackedLinear& hidden, const PackedLinear& out,
                              const LinearRows& rows, int64_t row_count, Epilogue epilogue,
                              float* to, int64_t stride) {
   PackedLinearForward(hidden, rows, row_count, Epilogue::kGelu, hidden_.get(), hidden.n);
-  const LinearRows hidden_rows = ConvertRows(model_.linear_format(), row_count, hidden.n,
-                                             hidden_.get(), hidden.n, hidden_rows_.get());
+  const LinearRows hidden_rows = ConvertRows(model_.precision(), row_count, hidden.n, hidden_.get(),
+                                             hidden.n, hidden_rows_.get());
   PackedLinearForward(out, hidden_rows, row_count, epilogue, to, stride);
 }
 
@@ -68,7 +67,7 @@ void LayerStack::Tokenize(const PackedTokenizer& tokenizer, int64_t rows, float*
 
 void LayerStack::Mix(int64_t layer, int64_t rows, float* state) {
   const LinearRows joined =
-      ConvertRows(model_.linear_format(), rows, joined_, state, joined_, rows_.get());
+      ConvertRows(model_.precision(), rows, joined_, state, joined_, rows_.get());
   std::copy(state, state + rows * joined_, gated_.get());
   PackedLinearForward(model_.mix(layer), joined, rows, Epilogue::kSigmoidGate, gated_.get(),
                       joined_);
@@ -86,15 +85,15 @@ void LayerStack::Mix(int64_t layer, int64_t rows, float* state) {
 
 void LayerStack::Project(const PackedLayer& layer, int64_t rows, const float* state, int64_t stride,
                          bool queries) {
-  const LinearRows in = model_.spec().pre_norm ? Norm(layer.attention_norm, rows, d_, state, stride)
-                                               : ConvertRows(model_.linear_format(), rows, d_,
-                                                             state, stride, rows_.get());
+  const LinearRows in = model_.spec().pre_norm
+                            ? Norm(layer.attention_norm, rows, d_, state, stride)
+                            : ConvertRows(model_.precision(), rows, d_, state, stride, rows_.get());
   if (queries) PackedLinearForward(layer.q, in, rows, Epilogue::kStore, queries_.get(), d_);
   PackedLinearForward(layer.kv, in, rows, Epilogue::kStore, keys_.get(), 2 * d_);
 }
 
 void LayerStack::Finish(const PackedLayer& layer, int64_t rows, float* state, int64_t stride) {
-  const LinearFormat format = model_.linear_format();
+  const Precision format = model_.precision();
   const bool pre_norm = model_.spec().pre_norm;
   const LinearRows attended = ConvertRows(format, rows, d_, attended_.get(), d_, rows_.get());
   PackedLinearForward(layer.out, attended, rows, Epilogue::kAdd, state, stride);

@@ -12,7 +12,7 @@ int64_t SequenceKeysMax(const ChannelPlan& plan, int64_t rows_max) {
 }
 
 VisibleKeys::VisibleKeys(const PackedModel& model, KvCache& cache, int64_t rows_max)
-    : model_(model), cache_(cache), tile_bytes_(RabTileBytes(model.shape(), model.tile_format())) {
+    : model_(model), cache_(cache), tile_bytes_(RabTileBytes(model.shape(), model.precision())) {
   const ModelSpec& spec = model.spec();
   int64_t keys_max = 0;
   for (size_t c = 0; c < spec.channels.size(); ++c) {
@@ -32,8 +32,7 @@ VisibleKeys::VisibleKeys(const PackedModel& model, KvCache& cache, int64_t rows_
   time_bound_ms_ = TimeBoundsMs(spec.time_buckets, spec.time_max_s);
   times_ms_.resize(static_cast<size_t>(keys_max));
   tiles_.resize(static_cast<size_t>(keys_max / kPageKeys + 1));
-  scratch_ =
-      hwy::AllocateAligned<uint8_t>(RabTiledScratchBytes(model.shape(), model.tile_format()));
+  scratch_ = hwy::AllocateAligned<uint8_t>(RabTiledScratchBytes(model.shape(), model.precision()));
   GRAB_CHECK_MSG(scratch_ != nullptr, "out of memory for the scratch of attention");
 }
 
@@ -137,7 +136,7 @@ void VisibleKeys::Attend(const KvUser* user, size_t channel, int64_t layer, int6
   RabTiledProblem problem;
   problem.shape = model_.shape();
   problem.shape.queries = count;
-  problem.format = model_.tile_format();
+  problem.format = model_.precision();
   problem.tiles = tiles_.data();
   problem.key_begin = from.key_begin.data() + row;
   problem.key_end = from.key_end.data() + row;

@@ -9,6 +9,8 @@
 #include <utility>
 #include <vector>
 
+#include "base/worker_pool.h"
+
 namespace grab {
 
 class AdamW {
@@ -16,9 +18,9 @@ class AdamW {
   // Decay applies to matrices and codebooks, not to norms and biases (tensors of one dimension).
   AdamW(const std::vector<std::pair<std::string, torch::Tensor>>& weights, double weight_decay);
 
-  // One step with the gradients the weights hold; they are cleared. Every weight needs a gradient
-  // or none at all: a weight that took no part in the batch keeps its value and moments.
-  void Step(double learning_rate);
+  // One step with the gradients the weights hold, each times `gradient_scale`; they are cleared. A
+  // weight without a gradient took no part in the batch and keeps its value and moments.
+  void Step(double learning_rate, double gradient_scale, WorkerPool& pool);
 
   int64_t steps() const { return steps_; }
   void set_steps(int64_t steps) { steps_ = steps; }
@@ -27,15 +29,19 @@ class AdamW {
   std::vector<torch::Tensor>& second_moments() { return second_; }
 
  private:
+  void UpdateWeight(size_t i, double learning_rate, double gradient_scale);
+
   std::vector<std::pair<std::string, torch::Tensor>> weights_;
   double weight_decay_;
   int64_t steps_ = 0;
   std::vector<torch::Tensor> first_, second_;
 };
 
-// Scales the gradients of `weights` so that their joint norm is at most `norm_max` (0: leaves
-// them). Returns the norm before.
-double ClipGradients(const std::vector<std::pair<std::string, torch::Tensor>>& weights,
-                     double norm_max);
+// The joint norm of the gradients that the weights hold.
+double GradientNorm(const std::vector<std::pair<std::string, torch::Tensor>>& weights,
+                    WorkerPool& pool);
+
+// What brings gradients of that norm to at most `norm_max` (0: leaves them).
+double ClipFactor(double norm, double norm_max);
 
 }  // namespace grab

@@ -1,5 +1,4 @@
 // grab-train: the training binary, the only one that links libtorch. `grab train` runs it.
-#include <ATen/Parallel.h>
 #include <dlfcn.h>
 #include <malloc.h>
 
@@ -12,12 +11,9 @@
 namespace grab {
 namespace {
 
-// What libtorch needs on Debian to be fast: its thread count starts at 1; OpenBLAS's own threads
-// fight OpenMP's; and activations of several MB are mapped and unmapped by every operator unless
-// malloc keeps them.
-void TuneProcess(int64_t threads) {
-  at::set_num_threads(static_cast<int>(threads));
-  at::set_num_interop_threads(1);
+// What libtorch needs on Debian to be fast: OpenBLAS's own threads fight the workers'; and
+// activations of several MB are mapped and unmapped by every operator unless malloc keeps them.
+void TuneProcess() {
   mallopt(M_MMAP_THRESHOLD, 1 << 25);
   mallopt(M_TRIM_THRESHOLD, 1 << 25);
   using SetThreads = void (*)(int);
@@ -62,8 +58,7 @@ int Main(int argc, char** argv) {
   const StatusOr<ModelKind> kind = ParseModelKind(model);
   if (!kind.ok()) return Fail(kind.status());
   options.kind = *kind;
-  const TrainConfig& train = *kind == ModelKind::kDlrm ? config->dlrm.train : config->grab.train;
-  TuneProcess(train.threads);
+  TuneProcess();
   const std::unique_ptr<Progress> progress = MakeConsoleProgress();
   const Status status = Train(*config, options, *progress);
   return status.ok() ? 0 : Fail(status);

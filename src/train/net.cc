@@ -10,8 +10,6 @@
 namespace grab {
 namespace {
 
-namespace F = torch::nn::functional;
-
 bool EndsWith(const std::string& text, const char* end) {
   const std::string suffix(end);
   return text.size() >= suffix.size() &&
@@ -49,40 +47,49 @@ Net::Net(const ModelSpec& spec, uint64_t seed, torch::ScalarType type) : spec_(s
   }
 }
 
+Net Net::Alias() const {
+  Net alias = *this;
+  for (auto& [name, weight] : alias.weights_) weight = weight.detach().requires_grad_(true);
+  return alias;
+}
+
 const torch::Tensor& Net::W(const std::string& name) const {
   const auto found = index_.find(name);
   GRAB_CHECK_MSG(found != index_.end(), name);
   return weights_[found->second].second;
 }
 
-torch::Tensor Net::Linear(const std::string& name, const torch::Tensor& x) const {
-  return F::linear(x, W(name + ".weight"), W(name + ".bias"));
+LinearWeights Net::Linear(const std::string& name) const {
+  return {W(name + ".weight"), W(name + ".bias")};
 }
 
-torch::Tensor Net::Norm(const std::string& name, const torch::Tensor& x) const {
-  return torch::layer_norm(x, {x.size(1)}, W(name + ".scale"), W(name + ".shift"), 1e-5);
+LayerNormWeights Net::Norm(const std::string& name) const {
+  return {W(name + ".scale"), W(name + ".shift")};
 }
 
-torch::Tensor Net::GateMlp(const std::string& name, const torch::Tensor& v) const {
-  const torch::Tensor x = Norm(name + ".norm", v);
-  const torch::Tensor out = Linear(name + ".out", torch::gelu(Linear(name + ".hidden", x)));
-  return out * torch::sigmoid(Linear(name + ".gate", x));
+torch::Tensor Net::Token(const std::string& name, const TokenColumns& view,
+                         const std::vector<std::vector<uint32_t>>& index,
+                         const std::vector<torch::Tensor>& rows) const {
+  return GateMlp(PoolTokens(spec_.tokens, view, index, rows), Norm(name + ".norm"),
+                 Linear(name + ".hidden"), Linear(name + ".out"), Linear(name + ".gate"),
+                 precision_);
 }
 
 torch::Tensor Net::Head(torch::Tensor z) const {
-  for (size_t i = 0; i < spec_.head_hidden.size(); ++i) {
-    z = torch::gelu(Linear(absl::StrCat("head.", i), z));
-  }
-  return Linear(absl::StrCat("head.", spec_.head_hidden.size()), z);
+  const auto linear = [&](size_t i) {
+    const LinearWeights weights = Linear(absl::StrCat("head.", i));
+    return torch::nn::functional::linear(z, weights.weight, weights.bias);
+  };
+  for (size_t i = 0; i < spec_.head_hidden.size(); ++i) z = torch::gelu(linear(i));
+  return linear(spec_.head_hidden.size());
 }
 
 torch::Tensor Net::Forward(const Batch& batch, const BatchLookup& lookup,
                            const std::vector<torch::Tensor>& rows) const {
-  const torch::Tensor full =
-      GateMlp("tokenizer.full", PoolTokens(spec_.tokens, batch.full, lookup.full_index, rows));
+  const torch::Tensor full = Token("tokenizer.full", batch.full, lookup.full_index, rows);
   if (spec_.kind == ModelKind::kDlrm) return Head(full);
-  const torch::Tensor partial = GateMlp(
-      "tokenizer.partial", PoolTokens(spec_.tokens, batch.partial, lookup.partial_index, rows));
+  const torch::Tensor partial =
+      Token("tokenizer.partial", batch.partial, lookup.partial_index, rows);
   return Head(torch::cat(Channels(batch, partial, full), 1));
 }
 
@@ -109,7 +116,7 @@ std::vector<torch::Tensor> Net::Channels(const Batch& batch, const torch::Tensor
     }
   }
   for (size_t c = 0; spec_.pre_norm && c < count; ++c) {
-    full_state[c] = Norm(absl::StrCat("channel.", c, ".norm"), full_state[c]);
+    full_state[c] = LayerNormed(full_state[c], Norm(absl::StrCat("channel.", c, ".norm")));
   }
   return full_state;
 }
@@ -117,54 +124,39 @@ std::vector<torch::Tensor> Net::Channels(const Batch& batch, const torch::Tensor
 // h~^c = h^c + sum over i != c of beta^i (.) h^i, beta = sigmoid(Gate([h^1 .. h^C]))   (DESIGN 3.4;
 // GRAB Eq. 7)
 void Net::Mix(int64_t layer, std::vector<torch::Tensor>& full) const {
-  const torch::Tensor beta =
-      torch::sigmoid(Linear(absl::StrCat("mix.", layer), torch::cat(full, 1)));
-  std::vector<torch::Tensor> gated;
-  for (size_t c = 0; c < full.size(); ++c) {
-    gated.push_back(beta.narrow(1, static_cast<int64_t>(c) * spec_.d_model, spec_.d_model) *
-                    full[c]);
+  const auto channels = static_cast<int64_t>(full.size());
+  const torch::Tensor mixed =
+      MixTargets(torch::cat(full, 1), Linear(absl::StrCat("mix.", layer)), channels, precision_);
+  for (int64_t c = 0; c < channels; ++c) {
+    full[static_cast<size_t>(c)] = mixed.narrow(1, c * spec_.d_model, spec_.d_model);
   }
-  std::vector<torch::Tensor> mixed;
-  for (size_t c = 0; c < full.size(); ++c) {
-    torch::Tensor sum = full[c];
-    for (size_t i = 0; i < full.size(); ++i) {
-      if (i != c) sum = sum + gated[i];
-    }
-    mixed.push_back(sum);
-  }
-  full = std::move(mixed);
 }
 
 torch::Tensor Net::Layer(const std::string& prefix, const std::shared_ptr<const ChannelRows>& rows,
                          const torch::Tensor& partial, const torch::Tensor& full, bool last) const {
   const torch::Tensor x = torch::cat({partial, full}, 0);
   const torch::Tensor queried = last ? full : x;
-  const auto ffn = [&](const torch::Tensor& y) {
-    return Linear(prefix + "ffn.out", torch::gelu(Linear(prefix + "ffn.hidden", y)));
-  };
+  const LayerNormWeights attention_norm = Norm(prefix + "attention.norm");
+  const LayerNormWeights ffn_norm = Norm(prefix + "ffn.norm");
+  const LinearWeights hidden = Linear(prefix + "ffn.hidden");
+  const LinearWeights out = Linear(prefix + "ffn.out");
   if (spec_.pre_norm) {
-    const torch::Tensor normed = Norm(prefix + "attention.norm", x);
-    const torch::Tensor h = queried + Attention(prefix, rows, normed, queried.size(0));
-    return h + ffn(Norm(prefix + "ffn.norm", h));
+    const torch::Tensor h = Attention(prefix, rows, x, attention_norm, queried);
+    return FeedForward(h, ffn_norm, hidden, out, precision_);
   }
-  const torch::Tensor h =
-      Norm(prefix + "attention.norm", queried + Attention(prefix, rows, x, queried.size(0)));
-  return Norm(prefix + "ffn.norm", h + ffn(h));
+  const torch::Tensor h = LayerNormed(Attention(prefix, rows, x, {}, queried), attention_norm);
+  return LayerNormed(FeedForward(h, {}, hidden, out, precision_), ffn_norm);
 }
 
 torch::Tensor Net::Attention(const std::string& prefix,
                              const std::shared_ptr<const ChannelRows>& rows, const torch::Tensor& x,
-                             int64_t queries) const {
-  const int64_t d = spec_.d_model;
-  const torch::Tensor& weight = W(prefix + "attention.qkv.weight");
-  const torch::Tensor& bias = W(prefix + "attention.qkv.bias");
-  const torch::Tensor q = F::linear(x.narrow(0, x.size(0) - queries, queries),
-                                    weight.narrow(0, 0, d), bias.narrow(0, 0, d));
-  const torch::Tensor kv = F::linear(x, weight.narrow(0, d, 2 * d), bias.narrow(0, d, 2 * d));
+                             const LayerNormWeights& norm, const torch::Tensor& queried) const {
+  const auto [q, kv] =
+      QueriesKeysValues(x, norm, Linear(prefix + "attention.qkv"), queried.size(0), precision_);
   const torch::Tensor out =
       RabAttention(rows, q, kv, W(prefix + "attention.codebook_position"),
                    W(prefix + "attention.codebook_time"), W(prefix + "attention.codebook_action"));
-  return Linear(prefix + "attention.out", out);
+  return NormedLinear(out, {}, Linear(prefix + "attention.out"), queried, precision_);
 }
 
 }  // namespace grab

@@ -11,6 +11,7 @@
 #include "embedding/lookup.h"
 #include "model/channel_rows.h"
 #include "model/spec.h"
+#include "train/dense.h"
 
 namespace grab {
 
@@ -19,6 +20,9 @@ class Net {
   // Weights as ModelSpec::Weights() lists them, initialised from `seed` alone: the same seed gives
   // the same weights whatever else draws random numbers. `spec` must outlive the net.
   Net(const ModelSpec& spec, uint64_t seed, torch::ScalarType type = torch::kFloat32);
+
+  // A net whose weights share storage with this one's but have gradients of their own.
+  Net Alias() const;
 
   // Logits [batch.full.rows, tasks]. `rows`: per table the unique rows of `lookup` [unique, dim].
   // The arguments must outlive the backward pass.
@@ -30,19 +34,24 @@ class Net {
 
  private:
   const torch::Tensor& W(const std::string& name) const;
-  torch::Tensor Linear(const std::string& name, const torch::Tensor& x) const;
-  torch::Tensor Norm(const std::string& name, const torch::Tensor& x) const;
-  torch::Tensor GateMlp(const std::string& name, const torch::Tensor& v) const;
+  LinearWeights Linear(const std::string& name) const;
+  LayerNormWeights Norm(const std::string& name) const;
+  torch::Tensor Token(const std::string& name, const TokenColumns& view,
+                      const std::vector<std::vector<uint32_t>>& index,
+                      const std::vector<torch::Tensor>& rows) const;
   torch::Tensor Head(torch::Tensor z) const;
   std::vector<torch::Tensor> Channels(const Batch& batch, const torch::Tensor& partial,
                                       const torch::Tensor& full) const;
   void Mix(int64_t layer, std::vector<torch::Tensor>& full) const;
   torch::Tensor Layer(const std::string& prefix, const std::shared_ptr<const ChannelRows>& rows,
                       const torch::Tensor& partial, const torch::Tensor& full, bool last) const;
+  // queried + attention of norm(x); `queried`: the last rows of x, which ask.
   torch::Tensor Attention(const std::string& prefix, const std::shared_ptr<const ChannelRows>& rows,
-                          const torch::Tensor& x, int64_t queries) const;
+                          const torch::Tensor& x, const LayerNormWeights& norm,
+                          const torch::Tensor& queried) const;
 
   const ModelSpec& spec_;
+  Precision precision_ = Precision::kF32;
   std::vector<std::pair<std::string, torch::Tensor>> weights_;
   std::map<std::string, size_t> index_;
 };

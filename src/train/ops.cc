@@ -65,36 +65,30 @@ template <class T>
 void PoolForward(const PoolArguments& arguments, const T* rows, T* to) {
   const std::vector<int64_t> offsets = arguments.Offsets();
   const int64_t stride = offsets.back();
-  at::parallel_for(0, static_cast<int64_t>(offsets.size()) - 1, 1, [&](int64_t begin, int64_t end) {
-    for (auto c = static_cast<size_t>(begin); c < static_cast<size_t>(end); ++c) {
-      const TokenSlot& slot = arguments.slot(c);
-      if (slot.table >= 0) {
-        EmbeddingPoolForward<T>(arguments.pairs(c),
-                                rows + arguments.table_begin[static_cast<size_t>(slot.table)],
-                                slot.width, to + offsets[c], stride);
-        continue;
-      }
-      const float* from = arguments.view->columns[c].dense.data();
-      for (int64_t r = 0; r < arguments.view->rows; ++r) {
-        std::copy(from + r * slot.width, from + (r + 1) * slot.width, to + r * stride + offsets[c]);
-      }
+  for (size_t c = 0; c + 1 < offsets.size(); ++c) {
+    const TokenSlot& slot = arguments.slot(c);
+    if (slot.table >= 0) {
+      EmbeddingPoolForward<T>(arguments.pairs(c),
+                              rows + arguments.table_begin[static_cast<size_t>(slot.table)],
+                              slot.width, to + offsets[c], stride);
+      continue;
     }
-  });
+    const float* from = arguments.view->columns[c].dense.data();
+    for (int64_t r = 0; r < arguments.view->rows; ++r) {
+      std::copy(from + r * slot.width, from + (r + 1) * slot.width, to + r * stride + offsets[c]);
+    }
+  }
 }
 
-// One table is one thread's: its slots are added in slot order, whatever the number of threads.
 template <class T>
 void PoolBackward(const PoolArguments& arguments, const T* from, T* d_rows) {
   const std::vector<int64_t> offsets = arguments.Offsets();
-  const auto tables = static_cast<int64_t>(arguments.table_begin.size());
-  at::parallel_for(0, tables, 1, [&](int64_t begin, int64_t end) {
-    for (size_t c = 0; c + 1 < offsets.size(); ++c) {
-      const TokenSlot& slot = arguments.slot(c);
-      if (slot.table < begin || slot.table >= end) continue;
-      EmbeddingPoolBackward<T>(arguments.pairs(c), from + offsets[c], offsets.back(), slot.width,
-                               d_rows + arguments.table_begin[static_cast<size_t>(slot.table)]);
-    }
-  });
+  for (size_t c = 0; c + 1 < offsets.size(); ++c) {
+    const TokenSlot& slot = arguments.slot(c);
+    if (slot.table < 0) continue;
+    EmbeddingPoolBackward<T>(arguments.pairs(c), from + offsets[c], offsets.back(), slot.width,
+                             d_rows + arguments.table_begin[static_cast<size_t>(slot.table)]);
+  }
 }
 
 // `flat`: the rows of all tables one after another. An autograd function follows tensors only as

@@ -35,7 +35,8 @@ std::map<std::string, int64_t*> Integers(RunCounters& counters) {
           {"targets", &counters.targets},
           {"tokens", &counters.tokens},
           {"best_step", &counters.best_step},
-          {"worse_validations", &counters.worse_validations}};
+          {"worse_validations", &counters.worse_validations},
+          {"threads", &counters.threads}};
 }
 
 std::string CountersJson(RunCounters counters) {

@@ -30,6 +30,7 @@ struct RunCounters {
   int64_t best_step = 0;
   int64_t worse_validations = 0;  // since the best
   bool finished = false;          // passes done or stopped early
+  int64_t threads = 0;            // workers of the steps so far; another number rounds differently
 };
 
 struct RunState {

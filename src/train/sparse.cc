@@ -1,7 +1,5 @@
 #include "train/sparse.h"
 
-#include <ATen/Parallel.h>
-
 #include <algorithm>
 
 namespace grab {
@@ -25,16 +23,14 @@ std::vector<torch::Tensor> GatherRows(const std::vector<EmbeddingTable>& tables,
 }
 
 void UpdateRows(const BatchLookup& lookup, const std::vector<torch::Tensor>& rows,
-                double learning_rate, std::vector<EmbeddingTable>& tables) {
-  at::parallel_for(0, static_cast<int64_t>(tables.size()), 1, [&](int64_t begin, int64_t end) {
-    for (auto t = static_cast<size_t>(begin); t < static_cast<size_t>(end); ++t) {
-      const torch::Tensor gradient = rows[t].grad();
-      if (!gradient.defined()) continue;
-      const float* from = gradient.data_ptr<float>();
-      for (size_t i = 0; i < lookup.unique_rows[t].size(); ++i) {
-        tables[t].Update(lookup.unique_rows[t][i], from + i * tables[t].dim(),
-                         static_cast<float>(learning_rate));
-      }
+                double learning_rate, std::vector<EmbeddingTable>& tables, WorkerPool& pool) {
+  pool.ForEach(tables.size(), [&](size_t t) {
+    const torch::Tensor gradient = rows[t].grad();
+    if (!gradient.defined()) return;
+    const float* from = gradient.data_ptr<float>();
+    for (size_t i = 0; i < lookup.unique_rows[t].size(); ++i) {
+      tables[t].Update(lookup.unique_rows[t][i], from + i * tables[t].dim(),
+                       static_cast<float>(learning_rate));
     }
   });
 }

@@ -6,6 +6,7 @@
 
 #include <vector>
 
+#include "base/worker_pool.h"
 #include "embedding/lookup.h"
 
 namespace grab {
@@ -17,6 +18,6 @@ std::vector<torch::Tensor> GatherRows(const std::vector<EmbeddingTable>& tables,
 
 // One optimiser step for every row of the batch, once each, from the gradients of `rows`. f32 only.
 void UpdateRows(const BatchLookup& lookup, const std::vector<torch::Tensor>& rows,
-                double learning_rate, std::vector<EmbeddingTable>& tables);
+                double learning_rate, std::vector<EmbeddingTable>& tables, WorkerPool& pool);
 
 }  // namespace grab

@@ -7,17 +7,19 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/hash.h"
+#include "base/threads.h"
 #include "batch/stream.h"
 #include "checkpoint/model_files.h"
 #include "config/config.h"
 #include "eval/report.h"
 #include "eval/score_split.h"
 #include "eval/scores.h"
-#include "train/loss.h"
+#include "train/data_parallel.h"
 #include "train/run_log.h"
 #include "train/run_state.h"
 #include "train/schedule.h"
 #include "train/sparse.h"
+#include "train/tensor_memory.h"
 
 namespace grab {
 namespace {
@@ -64,6 +66,7 @@ class Trainer {
   Status AfterStep(double loss);
   Status Validate();
   Status SaveCheckpoint();
+  Status ChooseThreads();
   Status LogSkipped(const std::vector<std::string>& skipped);
   Status Finish();
   StatusOr<nlohmann::json> EvaluateSplit(Split split, bool frozen, const char* scores_file);
@@ -79,6 +82,7 @@ class Trainer {
   Progress& progress_;
   RunState state_;
   Lookup lookup_;
+  std::optional<DataParallel> workers_;
   std::vector<double> task_weights_;
   int64_t targets_per_pass_;
   int64_t valid_targets_;
@@ -88,6 +92,7 @@ class Trainer {
   Stopwatch since_checkpoint_;
   int64_t first_step_ = 0;
   double gradient_norm_ = 0.0;
+  int64_t step_peak_bytes_ = 0;  // tensors of a step beside weights and moments; the most so far
   double loss_sum_ = 0.0;
   int64_t loss_count_ = 0;
 };
@@ -122,12 +127,29 @@ Status Trainer::Prepare() {
         absl::StrCat(options_.out_dir,
                      ": already holds a run; continue it with --resume or choose another --out"));
   }
+  GRAB_RETURN_IF_ERROR(ChooseThreads());
   GRAB_RETURN_IF_ERROR(MakeDirectories(checkpoints));
   GRAB_RETURN_IF_ERROR(WriteFileDurably(Path("config.toml"), DumpConfig(config_)));
   GRAB_RETURN_IF_ERROR(WriteSpec(spec_, Path(kSpecFile)));
   GRAB_ASSIGN_OR_RETURN(log_, RunLog::Open(Path("log.jsonl")));
   first_step_ = state_.counters.step;
+  GRAB_RETURN_IF_ERROR(log_->Write(
+      {{"event", "start"}, {"step", state_.counters.step}, {"threads", state_.counters.threads}}));
   return LogSkipped(skipped);
+}
+
+// A run keeps the number of workers it began with: with another one, what follows would not be what
+// an uninterrupted run computes.
+Status Trainer::ChooseThreads() {
+  int64_t& threads = state_.counters.threads;
+  if (options_.resume && train_.threads != 0 && train_.threads != threads) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        options_.out_dir, ": was trained with ", threads, " threads, the config asks for ",
+        train_.threads, "; resume with train.threads = ", threads, " or 0"));
+  }
+  if (!options_.resume) threads = train_.threads != 0 ? train_.threads : DefaultThreads();
+  workers_.emplace(spec_, state_.net, static_cast<int>(threads));
+  return absl::OkStatus();
 }
 
 Status Trainer::Run() {
@@ -175,12 +197,11 @@ StatusOr<double> Trainer::Step(const Batch& batch) {
       batch, train_.id_dropout,
       HashCombine(static_cast<uint64_t>(train_.seed), static_cast<uint64_t>(counters.step)),
       state_.tables);
+  ResetTensorMemoryPeak();
+  const int64_t before = ReadTensorMemory().in_use;
   const std::vector<torch::Tensor> rows = GatherRows(state_.tables, lookup, true);
-  const torch::Tensor loss =
-      ClickLoss(state_.net.Forward(batch, lookup, rows), batch, task_weights_);
-  const double value = loss.item<double>();
-  loss.backward();
-  gradient_norm_ = ClipGradients(state_.net.weights(), train_.clip_norm);
+  const double value = workers_->Backward(batch, lookup, rows, task_weights_);
+  gradient_norm_ = GradientNorm(state_.net.weights(), workers_->pool());
   if (!std::isfinite(value) || !std::isfinite(gradient_norm_)) {
     return absl::DataLossError(absl::StrCat(
         "step ", counters.step, ", pass ", counters.pass, ", batch ", counters.batches_in_pass,
@@ -195,8 +216,11 @@ StatusOr<double> Trainer::Step(const Batch& batch) {
   const double factor =
       LearningRateFactor(train_, static_cast<double>(counters.targets) /
                                      static_cast<double>(targets_per_pass_ * train_.passes));
-  state_.optimiser.Step(train_.dense_lr * factor);
-  UpdateRows(lookup, rows, train_.table_lr * factor, state_.tables);
+  state_.optimiser.Step(train_.dense_lr * factor, ClipFactor(gradient_norm_, train_.clip_norm),
+                        workers_->pool());
+  UpdateRows(lookup, rows, train_.table_lr * factor, state_.tables, workers_->pool());
+  const TensorMemory memory = ReadTensorMemory();
+  step_peak_bytes_ = std::max(step_peak_bytes_, memory.peak - before);
   return value;
 }
 
@@ -214,6 +238,7 @@ Status Trainer::AfterStep(double loss) {
                                       {"tokens", counters.tokens},
                                       {"loss", loss_sum_ / static_cast<double>(loss_count_)},
                                       {"gradient_norm", gradient_norm_},
+                                      {"step_peak_bytes", step_peak_bytes_},
                                       {"train_seconds", counters.train_seconds}}));
     loss_sum_ = 0.0;
     loss_count_ = 0;
@@ -229,12 +254,9 @@ Status Trainer::AfterStep(double loss) {
 }
 
 StatusOr<ScoreTable> Trainer::Score(const ScoreOptions& options, Progress& progress) {
-  torch::NoGradGuard no_grad;
   const auto forward = [&](const Batch& batch) -> StatusOr<std::vector<float>> {
     const BatchLookup lookup = lookup_.Find(batch, state_.tables);
-    const torch::Tensor logits =
-        state_.net.Forward(batch, lookup, GatherRows(state_.tables, lookup, false)).contiguous();
-    return std::vector<float>(logits.data_ptr<float>(), logits.data_ptr<float>() + logits.numel());
+    return workers_->Logits(batch, lookup, GatherRows(state_.tables, lookup, false));
   };
   return ScoreSplit(shards_, spec_, config_.eval, options, forward, progress);
 }
@@ -305,6 +327,8 @@ Status Trainer::Finish() {
       {"steps", counters.step},
       {"best_step", counters.best_step},
       {"train_tokens", counters.tokens},
+      {"threads", counters.threads},
+      {"step_peak_bytes", step_peak_bytes_},
       {"tokens_per_second", static_cast<double>(counters.tokens) / counters.train_seconds},
       {"rows_hash", shards_.rows_hash()}};
   // Of each evaluation the main task stands by itself; "tasks" holds all of them.
@@ -340,6 +364,7 @@ Status Train(const Config& config, const TrainOptions& options, Progress& progre
                                                    "; prepare again"));
   }
   GRAB_RETURN_IF_ERROR(MakeDirectories(options.out_dir));
+  InstallTensorMemory();
   Trainer trainer(config, options, *shards, std::move(spec), progress);
   return trainer.Run();
 }

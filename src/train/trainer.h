@@ -4,7 +4,7 @@
 //
 // The run folder:
 //   config.toml      the effective config            spec.json      the model (model/spec.h)
-//   log.jsonl        a line per logged step, validation and checkpoint
+//   log.jsonl        a line per start, logged step, validation and checkpoint
 //   checkpoints/     the newest ones                 best/          the best validation's, or the
 //   last one metrics.json, test_scores.csv, valid_scores.csv  evaluation of the best
 #pragma once

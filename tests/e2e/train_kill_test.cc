@@ -1,5 +1,5 @@
 // kill -9 at random instants of a training run, then --resume, as often as it takes: the last
-// checkpoint equals that of an uninterrupted run bit for bit, on one thread. Instants are drawn
+// checkpoint equals that of an uninterrupted run bit for bit, with two workers. Instants are drawn
 // with a printed seed over the run's whole length; a checkpoint every third step puts some of them
 // inside a checkpoint.
 #include <gtest/gtest.h>
@@ -30,7 +30,7 @@ std::vector<std::string> TrainArguments(const std::string& root, const std::stri
                                         "--out",     out,
                                         "--set",     "grab.train.batch_tokens=300",
                                         "--set",     "grab.train.checkpoint_steps=3",
-                                        "--set",     "grab.train.threads=1"};
+                                        "--set",     "grab.train.threads=2"};
   if (resume) arguments.push_back("--resume");
   return arguments;
 }

@@ -1,7 +1,6 @@
-// Simulate, prepare, train: n steps equal k steps, stop, resume, n - k steps bit for bit on one
-// thread, for stops in the middle of a pass, at its end and in the second pass; the same seed gives
-// the same files.
-#include <ATen/Parallel.h>
+// Simulate, prepare, train: n steps equal k steps, stop, resume, n - k steps bit for bit with two
+// workers, for stops in the middle of a pass, at its end and in the second pass; the same seed
+// gives the same files.
 #include <gtest/gtest.h>
 
 #include <cstdlib>
@@ -20,7 +19,6 @@ namespace {
 class ResumeTest : public ::testing::Test {
  protected:
   static void SetUpTestSuite() {
-    at::set_num_threads(1);
     root_ = (std::filesystem::temp_directory_path() / ("grab_resume_" + std::to_string(getpid())))
                 .string();
     ASSERT_TRUE(RemoveAll(root_).ok());
@@ -29,8 +27,8 @@ class ResumeTest : public ::testing::Test {
         GRAB_SOURCE_DIR "/configs/simulator.toml",
         {"simulate.users=40", "simulate.days=14.0", "data_dir=" + root_ + "/raw",
          "grab.train.batch_tokens=300", "grab.train.passes=2", "grab.train.validations_per_pass=2",
-         "grab.train.patience=0", "grab.train.id_dropout=0.2", "dlrm.train.batch_tokens=300",
-         "dlrm.train.passes=1"});
+         "grab.train.patience=0", "grab.train.id_dropout=0.2", "grab.train.threads=2",
+         "dlrm.train.batch_tokens=300", "dlrm.train.passes=1"});
     ASSERT_TRUE(config.ok()) << config.status();
     config_ = new Config(*config);
     Status status = Simulate(config_->simulate, root_ + "/raw", NoProgress());
@@ -116,6 +114,21 @@ TEST_F(ResumeTest, AnotherModelIsNotResumed) {
   const Status status = TrainTo(ModelKind::kGrab, "other", true, 1);
   config_->grab.model.d_model = kept;
   EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << status;
+}
+
+TEST_F(ResumeTest, TheNumberOfThreadsIsTheRuns) {
+  ASSERT_TRUE(TrainTo(ModelKind::kGrab, "threads", false, 1).ok());
+  config_->grab.train.threads = 3;
+  const Status other = TrainTo(ModelKind::kGrab, "threads", true, 1);
+  EXPECT_EQ(other.code(), absl::StatusCode::kInvalidArgument) << other;
+  EXPECT_NE(other.message().find("2 threads"), absl::string_view::npos) << other;
+  config_->grab.train.threads = 0;
+  const Status kept = TrainTo(ModelKind::kGrab, "threads", true, 1);
+  config_->grab.train.threads = 2;
+  EXPECT_TRUE(kept.ok()) << kept;
+  const std::string log = *ReadFile(root_ + "/threads/log.jsonl", 1 << 20);
+  EXPECT_EQ(log.find("\"threads\":1"), std::string::npos) << log;
+  EXPECT_EQ(log.find("\"threads\":3"), std::string::npos) << log;
 }
 
 TEST_F(ResumeTest, ANonFiniteLossStopsWithTheBatchDescribed) {

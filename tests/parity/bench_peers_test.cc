@@ -121,7 +121,8 @@ TEST(BenchPeers, ModelLossAndGradientsEqualOurs) {
     const BatchLookup lookup = Lookup(world->spec.tokens).Find(batch, tables);
     const Net net(world->spec, 7, torch::kFloat64);
     const auto rows = GatherRows(tables, lookup, true, torch::kFloat64);
-    const torch::Tensor expected = ClickLoss(net.Forward(batch, lookup, rows), batch, {1.0});
+    const torch::Tensor expected =
+        ClickLoss(net.Forward(batch, lookup, rows), batch, RowWeights(batch, {1.0}));
     expected.backward();
     for (const Layout& layout : kLayouts) {
       SCOPED_TRACE(::testing::Message() << "window " << window << ", layout " << layout.kind << ", "
@@ -149,7 +150,7 @@ TEST(BenchPeers, ModelLossAndGradientsEqualOurs) {
 TEST(BenchPeers, TrainingStepsFollowOurs) {
   const auto world = MakeWorld(Sizes::Quick(), 2, 100);
   const Batch batch = PackUsers(world->spec, MakeUsers(*world, {5, 1, 24, 2, 9}, 3));
-  OursTrainStep ours(*world, batch);
+  OursTrainStep ours(*world, batch, 2);
   AtenTrainPeer padded(*world, batch, {Layout::kPadded, 2}, 5);
   AtenTrainPeer packed(*world, batch, {Layout::kSegments, 1}, 5);
   // Only the first loss is before an update; decay differs, theirs takes norms and biases too.

@@ -24,7 +24,7 @@ namespace {
 
 using Matrix = std::vector<float>;
 
-constexpr LinearFormat kFormats[] = {LinearFormat::kF32, LinearFormat::kBf16, LinearFormat::kInt8};
+constexpr Precision kFormats[] = {Precision::kF32, Precision::kBf16, Precision::kInt8};
 
 hwy::AlignedFreeUniquePtr<uint8_t[]> Memory(size_t bytes) {
   auto memory = hwy::AllocateAligned<uint8_t>(bytes);
@@ -63,7 +63,7 @@ struct Layer {
   hwy::AlignedFreeUniquePtr<uint8_t[]> memory;
   PackedLinear packed;
 
-  Layer(LinearFormat format, int64_t of_n, int64_t of_k, bool with_bias = true)
+  Layer(Precision format, int64_t of_n, int64_t of_k, bool with_bias = true)
       : n(of_n),
         k(of_k),
         weight(Normals(1, n * k)),
@@ -87,7 +87,7 @@ struct Expected {
 };
 
 Expected Reference(const Layer& layer, const float* row, int64_t column) {
-  const LinearFormat format = layer.packed.format;
+  const Precision format = layer.packed.format;
   const float* weight = layer.weight.data() + column * layer.k;
   double largest_weight = 0, low = 0, high = 0;
   for (int64_t i = 0; i < layer.k; ++i) {
@@ -99,7 +99,7 @@ Expected Reference(const Layer& layer, const float* row, int64_t column) {
   Expected expected;
   double magnitude = 0, steps = 0;
   for (int64_t i = 0; i < layer.k; ++i) {
-    const bool bf16 = format == LinearFormat::kBf16;
+    const bool bf16 = format == Precision::kBf16;
     const double a = bf16 ? Bf16(row[i]) : row[i];
     const double b = bf16 ? Bf16(weight[i]) : weight[i];
     expected.y += a * b;
@@ -111,11 +111,11 @@ Expected Reference(const Layer& layer, const float* row, int64_t column) {
     magnitude += std::fabs(layer.bias[static_cast<size_t>(column)]);
   }
   expected.tolerance = 1e-6 * magnitude + 1e-7;
-  if (format == LinearFormat::kInt8) expected.tolerance += steps + 1e-6 * magnitude;
+  if (format == Precision::kInt8) expected.tolerance += steps + 1e-6 * magnitude;
   return expected;
 }
 
-void CheckProduct(LinearFormat format, int64_t m, int64_t n, int64_t k, bool with_bias) {
+void CheckProduct(Precision format, int64_t m, int64_t n, int64_t k, bool with_bias) {
   SCOPED_TRACE(testing::Message() << "format " << int(format) << " m " << m << " n " << n << " k "
                                   << k);
   const Layer layer(format, n, k, with_bias);
@@ -136,7 +136,7 @@ void CheckProduct(LinearFormat format, int64_t m, int64_t n, int64_t k, bool wit
 
 TEST(PackedLinear, EqualsTheTripleLoop) {
   OnEveryTarget([] {
-    for (const LinearFormat format : kFormats) {
+    for (const Precision format : kFormats) {
       for (const int64_t k : {1, 2, 3, 4, 5, 7, 8, 15, 16, 17, 31, 33, 63, 64, 65, 130, 200}) {
         CheckProduct(format, 5, 67, k, k % 2 == 0);
       }
@@ -152,7 +152,7 @@ TEST(PackedLinear, EqualsTheTripleLoop) {
 
 // The bound on int8's error above is the worst case; on the average it must be far below.
 TEST(PackedLinear, Int8ErrorIsThatOfRounding) {
-  const Layer layer(LinearFormat::kInt8, 64, 200);
+  const Layer layer(Precision::kInt8, 64, 200);
   const Matrix in = Normals(3, 32 * 200);
   const Matrix out = layer.Run(32, in.data(), Epilogue::kStore, Matrix(32 * 67));
   double squares = 0, reference_squares = 0;
@@ -171,7 +171,7 @@ TEST(PackedLinear, Epilogues) {
   OnEveryTarget([] {
     for (const int64_t n : {5, 64, 80}) {
       const int64_t m = 7, k = 33;
-      const Layer layer(LinearFormat::kF32, n, k);
+      const Layer layer(Precision::kF32, n, k);
       const Matrix in = Normals(3, m * k);
       const Matrix before = Normals(4, m * (n + 3));
       const auto check = [&](Epilogue epilogue, const std::function<double(double, double)>& f) {
@@ -202,9 +202,9 @@ TEST(PackedLinear, Epilogues) {
 TEST(PackedLinear, ActivationsAreAccurateEverywhere) {
   OnEveryTarget([] {
     Matrix one = {1.0f};
-    const auto memory = Memory(PackedLinearBytes(LinearFormat::kF32, 1, 1));
+    const auto memory = Memory(PackedLinearBytes(Precision::kF32, 1, 1));
     const PackedLinear identity =
-        PackLinear(LinearFormat::kF32, 1, 1, one.data(), nullptr, memory.get());
+        PackLinear(Precision::kF32, 1, 1, one.data(), nullptr, memory.get());
     Matrix x;
     for (int i = -24000; i <= 24000; ++i) x.push_back(static_cast<float>(i) / 2000.0f);
     for (const float far : {1e-6f, 50.0f, 90.0f, 200.0f, 1e30f}) {
@@ -229,7 +229,7 @@ TEST(PackedLinear, ActivationsAreAccurateEverywhere) {
 // Bitwise: alone, and at any place among others.
 TEST(PackedLinear, ARowDoesNotDependOnTheOthers) {
   OnEveryTarget([] {
-    for (const LinearFormat format : kFormats) {
+    for (const Precision format : kFormats) {
       for (const int64_t n : {1, 70}) {
         const int64_t k = 75, m = 23;
         const Layer layer(format, n, k);
@@ -274,7 +274,7 @@ TEST(LinearRows, NormEqualsItsFormula) {
           ASSERT_EQ(norm[static_cast<size_t>(r * (k + 2) + i)], x[i]) << "written beyond the row";
         }
       }
-      for (const LinearFormat format : kFormats) {
+      for (const Precision format : kFormats) {
         const Layer layer(format, 9, k);
         const auto scratch = Memory(LinearRowsBytes(format, m, k));
         const LinearRows rows =

@@ -42,7 +42,7 @@ std::vector<double> Reference(const RandomRab& p) {
 // The history of the only segment in tiles, `step` keys at a time.
 class Tiles {
  public:
-  Tiles(const RandomRab& p, TileFormat format, int64_t step)
+  Tiles(const RandomRab& p, Precision format, int64_t step)
       : bytes_(RabTileBytes(p.shape, format)) {
     const int64_t keys = p.segments[0].key_end;
     for (int64_t begin = 0; begin < keys; begin += kTileKeys) {
@@ -66,7 +66,7 @@ class Tiles {
   std::vector<const void*> pointers_;
 };
 
-std::vector<float> Tiled(const RandomRab& p, TileFormat format, int64_t step,
+std::vector<float> Tiled(const RandomRab& p, Precision format, int64_t step,
                          int64_t queries_at_once) {
   const Tiles tiles(p, format, step);
   RabTiledProblem problem;
@@ -113,7 +113,7 @@ std::vector<RabProblemOptions> Problems() {
 }
 
 struct Bound {
-  TileFormat format;
+  Precision format;
   double largest;
   double mean;
 };
@@ -128,8 +128,8 @@ TEST(RabTiles, EveryFormatIsNearTheReference) {
       for (const bool dot : {true, false}) {
         ASSERT_TRUE(ForceSimdTarget(target, dot).ok());
         for (const Bound bound :
-             {Bound{TileFormat::kF32, 1e-5, 1e-5}, Bound{TileFormat::kBf16, 3e-2, 6e-3},
-              Bound{TileFormat::kInt8, 1e-1, 2e-2}}) {
+             {Bound{Precision::kF32, 1e-5, 1e-5}, Bound{Precision::kBf16, 3e-2, 6e-3},
+              Bound{Precision::kInt8, 1e-1, 2e-2}}) {
           SCOPED_TRACE(::testing::Message()
                        << "seed " << seed << " target " << target << " dot " << dot << " format "
                        << static_cast<int>(bound.format) << " keys " << options.partial[0]
@@ -155,7 +155,7 @@ TEST(RabTiles, ResultsDoNotDependOnWhatIsComputedTogether) {
   options.full = {60};
   options.head_width = 32;
   const RandomRab p = MakeRab(options, 8);
-  for (const TileFormat format : {TileFormat::kF32, TileFormat::kBf16, TileFormat::kInt8}) {
+  for (const Precision format : {Precision::kF32, Precision::kBf16, Precision::kInt8}) {
     const std::vector<float> together = Tiled(p, format, 64, 1000);
     EXPECT_EQ(Tiled(p, format, 1, 1), together);
     EXPECT_EQ(Tiled(p, format, 5, 7), together);

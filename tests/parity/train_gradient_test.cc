@@ -42,7 +42,9 @@ void CheckModel(const Config& config, ModelKind kind, uint64_t seed) {
       testing::PackAll(model.spec, testing::MakeBlock(model.spec.tokens.schema, seed, 3, 12));
   const BatchLookup lookup = Lookup(model.spec.tokens).Find(batch, model.tables);
   const std::vector<torch::Tensor> rows = GatherRows(model.tables, lookup, true, torch::kFloat64);
-  const auto loss = [&] { return ClickLoss(net.Forward(batch, lookup, rows), batch, {1.0, 0.5}); };
+  const auto loss = [&] {
+    return ClickLoss(net.Forward(batch, lookup, rows), batch, RowWeights(batch, {1.0, 0.5}));
+  };
   loss().backward();
   const auto value = [&] { return loss().item<double>(); };
   for (const auto& [name, weight] : net.weights()) CheckTensor(name, weight, value);

@@ -86,7 +86,9 @@ TEST(PoolRow, EqualsLookupAndPool) {
                                     rows.data(), slot.width, expected.data(), slot.width);
       }
       for (uint32_t d = 0; d < slot.width; ++d) {
-        ASSERT_EQ(pooled[static_cast<size_t>(at + d)], expected[d]) << slot.name << " row " << row;
+        // The batch kernel rounds once per product and sum, this one twice: a few 6e-8 of order 1.
+        ASSERT_NEAR(pooled[static_cast<size_t>(at + d)], expected[d], 1e-6)
+            << slot.name << " row " << row;
       }
       at += slot.width;
     }

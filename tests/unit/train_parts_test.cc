@@ -8,6 +8,7 @@
 #include "train/adamw.h"
 #include "train/loss.h"
 #include "train/schedule.h"
+#include "train/tensor_memory.h"
 
 namespace grab {
 namespace {
@@ -16,10 +17,11 @@ TEST(AdamW, FollowsAlgorithmTwoOnAScalarSequence) {
   const std::vector<double> gradients = {0.5, -2.0, 0.0, 3.0};
   torch::Tensor weight = torch::full({1, 1}, 1.5, torch::kFloat64).requires_grad_(true);
   AdamW optimiser({{"w", weight}}, 0.1);
+  WorkerPool pool(1);
   double expected = 1.5, m = 0, v = 0;
   for (size_t t = 0; t < gradients.size(); ++t) {
     weight.mutable_grad() = torch::full({1, 1}, gradients[t], torch::kFloat64);
-    optimiser.Step(0.01);
+    optimiser.Step(0.01, 1.0, pool);
     m = 0.9 * m + 0.1 * gradients[t];
     v = 0.999 * v + 0.001 * gradients[t] * gradients[t];
     expected *= 1 - 0.01 * 0.1;
@@ -35,26 +37,42 @@ TEST(AdamW, DecaysMatricesOnly) {
   torch::Tensor matrix = torch::ones({2, 2}).requires_grad_(true);
   torch::Tensor bias = torch::ones({2}).requires_grad_(true);
   AdamW optimiser({{"matrix", matrix}, {"bias", bias}}, 0.5);
+  WorkerPool pool(2);
   matrix.mutable_grad() = torch::zeros({2, 2});
   bias.mutable_grad() = torch::zeros({2});
-  optimiser.Step(0.1);
+  optimiser.Step(0.1, 0.5, pool);
   EXPECT_FLOAT_EQ(matrix[0][0].item<float>(), 0.95f);
   EXPECT_FLOAT_EQ(bias[0].item<float>(), 1.0f);
 }
 
-TEST(ClipGradients, ScalesTheJointNorm) {
+TEST(AdamW, TheScaleIsTheGradients) {
+  for (const torch::ScalarType type : {torch::kFloat32, torch::kFloat64}) {
+    torch::Tensor a = torch::ones({5}, type).requires_grad_(true);
+    torch::Tensor b = torch::ones({5}, type).requires_grad_(true);
+    AdamW first({{"w", a}}, 0.0), second({{"w", b}}, 0.0);
+    WorkerPool pool(1);
+    for (const double gradient : {1.0, -4.0}) {
+      a.mutable_grad() = torch::full({5}, gradient, type);
+      b.mutable_grad() = torch::full({5}, 0.25 * gradient, type);
+      first.Step(0.1, 0.25, pool);
+      second.Step(0.1, 1.0, pool);
+    }
+    EXPECT_TRUE(torch::equal(a, b));  // a quarter is exact
+    EXPECT_NE(a[0].item<double>(), 1.0);
+  }
+}
+
+TEST(GradientNorm, IsJointAndClipsToTheLimit) {
   torch::Tensor a = torch::zeros({1}).requires_grad_(true),
-                b = torch::zeros({1}).requires_grad_(true);
+                b = torch::zeros({1}).requires_grad_(true),
+                none = torch::zeros({1}).requires_grad_(true);
   a.mutable_grad() = torch::full({1}, 3.0f);
   b.mutable_grad() = torch::full({1}, 4.0f);
-  const std::vector<std::pair<std::string, torch::Tensor>> weights = {{"a", a}, {"b", b}};
-  EXPECT_NEAR(ClipGradients(weights, 0.0), 5.0, 1e-6);
-  EXPECT_FLOAT_EQ(a.grad().item<float>(), 3.0f);
-  EXPECT_NEAR(ClipGradients(weights, 1.0), 5.0, 1e-6);
-  EXPECT_FLOAT_EQ(a.grad().item<float>(), 0.6f);
-  EXPECT_FLOAT_EQ(b.grad().item<float>(), 0.8f);
-  EXPECT_NEAR(ClipGradients(weights, 10.0), 1.0, 1e-6);
-  EXPECT_FLOAT_EQ(b.grad().item<float>(), 0.8f);
+  WorkerPool pool(2);
+  EXPECT_NEAR(GradientNorm({{"a", a}, {"none", none}, {"b", b}}, pool), 5.0, 1e-6);
+  EXPECT_EQ(ClipFactor(5.0, 0.0), 1.0);
+  EXPECT_EQ(ClipFactor(5.0, 1.0), 0.2);
+  EXPECT_EQ(ClipFactor(5.0, 5.0), 1.0);
 }
 
 TEST(Schedule, WarmsUpAndDecaysToItsCorners) {
@@ -81,10 +99,36 @@ TEST(ClickLoss, AveragesEachTaskOverItsKnownLabels) {
       torch::tensor({{0.3, 9.0}, {-0.2, 9.0}, {9.0, 0.7}}, torch::kFloat64);
   const auto bce = [](double x, double y) { return std::log1p(std::exp(x)) - x * y; };
   const double expected = 2.0 * (bce(0.3, 1) + bce(-0.2, 0)) / 2 + 0.5 * bce(0.7, 1);
-  EXPECT_NEAR(ClickLoss(logits, batch, {2.0, 0.5}).item<double>(), expected, 1e-12);
+  EXPECT_NEAR(ClickLoss(logits, batch, RowWeights(batch, {2.0, 0.5})).item<double>(), expected,
+              1e-12);
   batch.labels_known = {1, 1, 0};
-  EXPECT_NEAR(ClickLoss(logits, batch, {2.0, 0.5}).item<double>(),
+  EXPECT_NEAR(ClickLoss(logits, batch, RowWeights(batch, {2.0, 0.5})).item<double>(),
               2.0 * (bce(0.3, 1) + bce(-0.2, 0)) / 2, 1e-12);
+}
+
+// Counts are of whole blocks, at most an eighth (and 512 bytes) more than the tensor. Last, as the
+// allocator stays.
+TEST(TensorMemory, CountsTensorsAndKeepsTheirBlocks) {
+  InstallTensorMemory();
+  ResetTensorMemoryPeak();
+  const int64_t before = ReadTensorMemory().in_use;
+  for (const int64_t n : {1, 127, 128, 129, 144, 145, 1000, 123457, 1 << 20}) {
+    const void* place = nullptr;
+    for (int round = 0; round < 2; ++round) {
+      const torch::Tensor tensor = torch::empty({n}, torch::kFloat32);
+      const int64_t bytes = ReadTensorMemory().in_use - before;
+      EXPECT_GE(bytes, 4 * n);
+      EXPECT_LE(bytes, 4 * n + n / 2 + 512);
+      EXPECT_EQ(reinterpret_cast<uintptr_t>(tensor.data_ptr()) % 64, 0u);
+      if (round == 1) {
+        EXPECT_EQ(tensor.data_ptr(), place) << n;
+      }
+      place = tensor.data_ptr();
+    }
+    EXPECT_EQ(ReadTensorMemory().in_use, before);
+    EXPECT_GE(ReadTensorMemory().peak - before, 4 * n);
+  }
+  torch::empty({0}, torch::kFloat32);
 }
 
 TEST(Net, InitialWeightsDependOnTheSeedAlone) {
