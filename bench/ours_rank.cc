@@ -30,6 +30,12 @@ void OursRank::Score() {
   Check(engine_->Score({&request, 1}, absl::MakeSpan(logits_)));
 }
 
+void OursRank::ScoreCold() {
+  engine_->Drop(kUser);
+  Check(engine_->Prefill(kUser, block_.events, 0, events_));
+  Score();
+}
+
 void OursRank::Append() {
   next_.request_time_ms[0] += 1000;
   next_.known_time_ms[0] += 1000;

@@ -20,6 +20,9 @@ class OursRank {
   void Score();
   const std::vector<float>& logits() const { return logits_; }
 
+  // The same without a cache: the history is computed anew first.
+  void ScoreCold();
+
   // One more event, a second after the last.
   void Append();
 

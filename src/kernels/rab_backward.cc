@@ -32,7 +32,7 @@ struct BackwardTile {
 };
 
 struct BackwardScratch {
-  BackwardScratch(const RabShape& shape, ScratchCutter& cutter)
+  BackwardScratch(const RabShape& shape, Scratch& cutter)
       : padded(PaddedWidth(shape)),
         q(cutter.Take<float>(kBackwardRows * padded)),
         d_q(cutter.Take<float>(kBackwardRows * padded)),
@@ -335,7 +335,7 @@ void FinishHead(const RabProblem& problem, int64_t head, const RabGradients<floa
 void BackwardTraining(const RabProblem& problem, int64_t segment_begin, int64_t segment_end,
                       int64_t head_begin, int64_t head_end, const float* out, const float* log_sum,
                       const float* d_out, const RabGradients<float>& gradients, void* scratch) {
-  ScratchCutter cutter(scratch);
+  Scratch cutter(static_cast<float*>(scratch));
   BackwardScratch s(problem.shape, cutter);
   auto* tiles = cutter.Take<float>(0);
   for (int64_t h = head_begin; h < head_end; ++h) {
@@ -354,11 +354,11 @@ void BackwardTraining(const RabProblem& problem, int64_t segment_begin, int64_t 
 }
 
 size_t BackwardScratchBytes(const RabShape& shape, int64_t segment_keys_max) {
-  ScratchCutter cutter(nullptr);
+  Scratch cutter(nullptr);
   BackwardScratch s(shape, cutter);
   cutter.Take<float>(RoundUp(segment_keys_max, kTileKeys) / kTileKeys *
                      BackwardTile::Floats(shape.head_width, s.padded));
-  return cutter.used();
+  return static_cast<size_t>(cutter.size()) * sizeof(float);
 }
 
 }  // namespace HWY_NAMESPACE

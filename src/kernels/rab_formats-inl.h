@@ -11,6 +11,7 @@
 
 #include "kernels/bf16.h"
 #include "kernels/rab_bias-inl.h"
+#include "kernels/scratch.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace grab {
@@ -21,7 +22,7 @@ constexpr int64_t kScoreStride = kTileKeys;
 
 // Scratch of one block of queries.
 struct ForwardScratch {
-  ForwardScratch(const RabShape& shape, const TileLayout& layout, ScratchCutter& cutter)
+  ForwardScratch(const RabShape& shape, const TileLayout& layout, Scratch& cutter)
       : table(cutter.Take<float>(kBlockRows * TableStride(shape))),
         out(cutter.Take<float>(kBlockRows * layout.width)),
         runs(cutter.Take<QueryRuns>(kBlockRows)),
@@ -130,11 +131,14 @@ struct KeysBf16 {
   static HWY_INLINE void PackQueries(const TileLayout& layout, const RabShape& shape,
                                      const float* q, size_t q_stride, size_t rows,
                                      ForwardScratch& s) {
+    const DF d;
+    const auto lanes = static_cast<int64_t>(hn::Lanes(d));
     for (size_t r = 0; r < rows; ++r) {
-      auto* to = reinterpret_cast<uint16_t*>(s.q_words + r * layout.depth);
-      for (int64_t i = 0; i < 2 * layout.depth; ++i) {
-        to[i] = i < shape.head_width ? Bf16Bits(q[r * q_stride + i]) : 0;
-      }
+      const float* from = q + r * q_stride;
+      auto* to = reinterpret_cast<uint16_t*>(s.q_words + static_cast<int64_t>(r) * layout.depth);
+      int64_t i = 0;
+      for (; i + lanes <= shape.head_width; i += lanes) StoreBf16(hn::LoadU(d, from + i), to + i);
+      for (; i < 2 * layout.depth; ++i) to[i] = i < shape.head_width ? Bf16Bits(from[i]) : 0;
     }
   }
   static HWY_INLINE void Score(const TileLayout& layout, const uint32_t* tile, size_t first,
@@ -202,14 +206,28 @@ struct KeysInt8 {
   static HWY_INLINE void PackQueries(const TileLayout& layout, const RabShape& shape,
                                      const float* q, size_t q_stride, size_t rows,
                                      ForwardScratch& s) {
+    const DF d;
+    const hn::Rebind<uint8_t, DI> d8;
+    const auto lanes = static_cast<int64_t>(hn::Lanes(d));
+    const int64_t whole = shape.head_width / lanes * lanes;
     for (size_t r = 0; r < rows; ++r) {
       const float* from = q + r * q_stride;
-      float largest = 0.0f;
-      for (int64_t i = 0; i < shape.head_width; ++i) largest = std::max(largest, std::abs(from[i]));
+      VF most = hn::Zero(d);
+      for (int64_t i = 0; i < whole; i += lanes) {
+        most = hn::Max(most, hn::Abs(hn::LoadU(d, from + i)));
+      }
+      float largest = Largest(most);
+      for (int64_t i = whole; i < shape.head_width; ++i) {
+        largest = std::max(largest, std::abs(from[i]));
+      }
       const float inverse = largest > 0.0f ? 127.0f / largest : 0.0f;
       s.q_scale[r] = largest / 127.0f;
-      auto* to = reinterpret_cast<uint8_t*>(s.q_words + r * layout.depth);
-      for (int64_t i = 0; i < 4 * layout.depth; ++i) {
+      auto* to = reinterpret_cast<uint8_t*>(s.q_words + static_cast<int64_t>(r) * layout.depth);
+      for (int64_t i = 0; i < whole; i += lanes) {
+        const VI rounded = hn::NearestInt(hn::Mul(hn::LoadU(d, from + i), hn::Set(d, inverse)));
+        hn::StoreU(hn::DemoteTo(d8, hn::Add(rounded, hn::Set(DI(), 128))), d8, to + i);
+      }
+      for (int64_t i = whole; i < 4 * layout.depth; ++i) {
         const float scaled = i < shape.head_width ? from[i] * inverse : 0.0f;
         to[i] = static_cast<uint8_t>(static_cast<int32_t>(std::nearbyint(scaled)) + 128);
       }

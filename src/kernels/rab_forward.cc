@@ -39,7 +39,7 @@ void ForwardTraining(const RabProblem& problem, int64_t segment_begin, int64_t s
   const RabShape& shape = problem.shape;
   const RabInputs<float>& in = problem.inputs;
   const TileLayout layout(shape, Precision::kF32);
-  ScratchCutter cutter(scratch);
+  Scratch cutter(static_cast<float*>(scratch));
   ForwardScratch s(shape, layout, cutter);
   auto* rows = cutter.Take<float>(kTileKeys * layout.width);
   auto* packed = cutter.Take<uint32_t>(0);
@@ -80,7 +80,7 @@ void TiledHeads(const RabTiledProblem& problem, int64_t query_begin, int64_t que
                 void* scratch) {
   const RabShape& shape = problem.shape;
   const TileLayout layout(shape, problem.format);
-  ScratchCutter cutter(scratch);
+  Scratch cutter(static_cast<float*>(scratch));
   ForwardScratch s(shape, layout, cutter);
   for (int64_t h = head_begin; h < head_end; ++h) {
     const int64_t at = h * shape.head_width;
@@ -126,13 +126,13 @@ void ForwardTiled(const RabTiledProblem& problem, bool dot_instructions, int64_t
 
 size_t ForwardScratchBytes(const RabShape& shape, Precision format, int64_t packed_keys) {
   const TileLayout layout(shape, format);
-  ScratchCutter cutter(nullptr);
+  Scratch cutter(nullptr);
   ForwardScratch s(shape, layout, cutter);
   if (packed_keys >= 0) {
     cutter.Take<float>(kTileKeys * layout.width);
     cutter.Take<uint32_t>(RoundUp(packed_keys, kTileKeys) / kTileKeys * layout.head_words);
   }
-  return cutter.used();
+  return static_cast<size_t>(cutter.size()) * sizeof(float);
 }
 
 }  // namespace HWY_NAMESPACE

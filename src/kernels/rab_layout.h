@@ -61,21 +61,4 @@ struct TileLayout {
   int64_t head_words;
 };
 
-// Cuts scratch into aligned arrays; counts when there is none.
-class ScratchCutter {
- public:
-  explicit ScratchCutter(void* scratch) : base_(static_cast<char*>(scratch)) {}
-  template <class T>
-  T* Take(int64_t count) {
-    T* at = base_ == nullptr ? nullptr : reinterpret_cast<T*>(base_ + used_);
-    used_ += static_cast<size_t>(RoundUp(count * static_cast<int64_t>(sizeof(T)), 64));
-    return at;
-  }
-  size_t used() const { return used_; }
-
- private:
-  char* base_;
-  size_t used_ = 0;
-};
-
 }  // namespace grab

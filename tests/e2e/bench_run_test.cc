@@ -45,6 +45,7 @@ TEST(Bench, WritesEveryFigureOfAQuickRun) {
                            "train_step_speedup_vs_padded_aten",
                            "train_step_speedup_vs_segment_aten",
                            "rank_shared_prefix_forward_ms",
+                           "rank_shared_prefix_engine_ms",
                            "rank_full_aten_ms",
                            "rank_peak_fraction",
                            "rank_speedup_vs_shared_prefix_recompute",
