@@ -9,6 +9,7 @@
 #include "bench/cases.h"
 #include "bench/machine.h"
 #include "bench/report.h"
+#include "kernels/simd_target.h"
 
 namespace grab::bench {
 namespace {
@@ -43,6 +44,7 @@ Status Run(const Options& options) {
     return absl::InvalidArgumentError(
         absl::StrCat("--only ", only, ": no case or figure starts so; --list names them"));
   }
+  GRAB_RETURN_IF_ERROR(ForceSimdTargetOfEnvironment());
   const nlohmann::json machine = DescribeMachine();
   Context context(options.quick ? Sizes::Quick() : Sizes::Full());
   for (const Case& one : Cases()) {

@@ -6,6 +6,7 @@
 #include "absl/strings/str_replace.h"
 #include "cli/commands.h"
 #include "config/nearest.h"
+#include "kernels/simd_target.h"
 
 namespace grab {
 namespace {
@@ -64,6 +65,7 @@ int Main(int argc, char** argv) {
     std::fprintf(stderr, "grab: error: %s (--help shows how it goes)\n", message.c_str());
     return kExitUsage;
   }
+  if (const Status status = ForceSimdTargetOfEnvironment(); !status.ok()) return Report(status);
   return Report(command());
 }
 

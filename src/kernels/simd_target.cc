@@ -1,6 +1,7 @@
 #include "kernels/simd_target.h"
 
 #include <atomic>
+#include <cstdlib>
 
 #include "absl/strings/str_join.h"
 #include "hwy/highway.h"
@@ -59,6 +60,14 @@ Status ForceSimdTarget(const std::string& name, bool dot_instructions) {
   hwy::GetChosenTarget().DeInit();
   DotInstructions() = dot_instructions && DotInstructionsUsable();
   return absl::OkStatus();
+}
+
+Status ForceSimdTargetOfEnvironment() {
+  const char* name = std::getenv("GRAB_SIMD");
+  if (name == nullptr) return absl::OkStatus();
+  const Status status = ForceSimdTarget(name);
+  if (status.ok()) return status;
+  return absl::InvalidArgumentError(absl::StrCat("GRAB_SIMD: ", status.message()));
 }
 
 bool HasDotInstructions() { return DotInstructions().load(std::memory_order_relaxed); }

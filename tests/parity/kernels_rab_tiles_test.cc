@@ -7,6 +7,7 @@
 // 1e-3; outputs of order 1 must agree to 3e-2, and to 6e-3 on average. 8-bit integers with a scale
 // per key: 1/254 of the largest element, four times coarser than bf16 near 1: 1e-1, and 2e-2 on
 // average.
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <cstring>
@@ -174,6 +175,19 @@ TEST(SimdTarget, AForcedTargetIsObeyedOrRefused) {
   ASSERT_TRUE(ForceSimdTarget("", false).ok());
   EXPECT_FALSE(HasDotInstructions());
   ASSERT_TRUE(ForceSimdTarget("").ok());
+}
+
+TEST(SimdTarget, TheEnvironmentForcesOne) {
+  ASSERT_EQ(setenv("GRAB_SIMD", SimdTargets().back().c_str(), 1), 0);
+  ASSERT_TRUE(ForceSimdTargetOfEnvironment().ok());
+  EXPECT_EQ(SimdTarget(), SimdTargets().back());
+  ASSERT_EQ(setenv("GRAB_SIMD", "AVX1024", 1), 0);
+  EXPECT_THAT(std::string(ForceSimdTargetOfEnvironment().message()),
+              ::testing::StartsWith("GRAB_SIMD: "));
+  ASSERT_EQ(unsetenv("GRAB_SIMD"), 0);
+  ASSERT_TRUE(ForceSimdTarget("").ok());
+  ASSERT_TRUE(ForceSimdTargetOfEnvironment().ok());
+  EXPECT_EQ(SimdTarget(), SimdTargets().front());
 }
 
 }  // namespace
