@@ -23,7 +23,7 @@ Side MakeSide(std::string name, const ProcessSettings& settings, std::function<v
 
 struct Repetitions {
   int rounds = 15;           // every contender once per round
-  int rounds_min = 5;        // also when the time is up
+  int rounds_min = 3;        // also when the time is up
   double seconds_max = 30;   // of one Interleave
   double turn_s_min = 0.02;  // a contender's turn repeats shorter calls until they add up to this
 };
