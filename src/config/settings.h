@@ -289,6 +289,7 @@ struct ModelConfig {
   int64_t layers = 2;
   int64_t heads = 4;
   int64_t ffn_hidden = 128;
+  int64_t latent_width = 0;
   std::string norm = "pre";
   bool target_mix = true;
   int64_t position_buckets = 32;
@@ -307,6 +308,10 @@ struct ModelConfig {
     v.Setting("heads", heads, "Attention heads; must divide d_model.", Between(1, 256));
     v.Setting("ffn_hidden", ffn_hidden, "Hidden width of the feed-forward part.",
               Between(1, 1 << 20));
+    v.Setting("latent_width", latent_width,
+              "Width of a shared latent that queries, keys and values are made from, so that a "
+              "cache holds only it; 0: none, they are made from the token.",
+              Between(0, 65536));
     v.Setting("norm", norm, "Where LayerNorm stands: before (pre) or after (post) a sublayer.",
               OneOf({"pre", "post"}));
     v.Setting("target_mix", target_mix, "Mix the channels at full tokens before each layer.",

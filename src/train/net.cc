@@ -152,7 +152,12 @@ torch::Tensor Net::Attention(const std::string& prefix,
                              const std::shared_ptr<const ChannelRows>& rows, const torch::Tensor& x,
                              const LayerNormWeights& norm, const torch::Tensor& queried) const {
   const auto [q, kv] =
-      QueriesKeysValues(x, norm, Linear(prefix + "attention.qkv"), queried.size(0), precision_);
+  const LinearWeights qkv = Linear(prefix + "attention.qkv");
+      spec_.latent_width == 0
+          ? QueriesKeysValues(x, norm, qkv, queried.size(0), precision_)
+          : QueriesKeysValues(
+                NormedLinear(x, norm, Linear(prefix + "attention.latent"), {}, precision_), {}, qkv,
+                queried.size(0), precision_);
   const torch::Tensor out =
       RabAttention(rows, q, kv, W(prefix + "attention.codebook_position"),
                    W(prefix + "attention.codebook_time"), W(prefix + "attention.codebook_action"));
