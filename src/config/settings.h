@@ -351,6 +351,7 @@ struct TrainConfig {
   double checkpoint_minutes = 10.0;
   int64_t checkpoints_kept = 2;
   int64_t threads = 0;
+  std::string precision = "f32";
 
   template <class V>
   void Visit(V& v) {
@@ -405,6 +406,11 @@ struct TrainConfig {
         "resumed run had. Results are the same bits for the same number, and differ by rounding "
         "between numbers.",
         Between(0, 1024));
+    v.Setting(
+        "precision", precision,
+        "Operands of the large matrix products of training steps: f32, or bf16 with f32 sums. "
+        "Weights, everything else and evaluation are f32.",
+        OneOf({"f32", "bf16"}));
   }
 };
 
