@@ -1,6 +1,6 @@
 # make demo [DATA=dir] [SEEDS=1,2,3] [CONFIG=file]   install what is missing, build, run the main job into runs/demo
 # make test [PRESET=ci]                                install what is missing, build, run the tests and the checks of the tree
-# make test-all      also the tests labelled slow      make bench     build and run the micro benchmarks
+# make test-all      also the tests labelled slow      make bench     build, measure, write bench.json
 # make asan | tsan   the tests under sanitizers        make check     every scripts/check-*
 # make build | format | clean
 # Tests that need the data sets look in GRAB_DATA (a folder that holds them) and are skipped without it.
@@ -40,8 +40,11 @@ test test-all: build
 	@$(MAKE) --no-print-directory $(TREE_CHECKS) PRESET=$(PRESET)
 	@ctest --test-dir $(BUILD_DIR) --output-on-failure --no-tests=error -j $(JOBS) $(CTEST_FLAGS)
 
-bench: build
-	@scripts/bench $(BUILD_DIR)/bin
+bench: override PRESET := release
+bench: setup
+	@cmake --preset $(PRESET)
+	@cmake --build --preset $(PRESET) -j $(JOBS) --target grab grab-bench shard_bench
+	@CONFIG='$(CONFIG)' scripts/bench '$(DATA)'
 
 asan tsan: setup-dev
 	@cmake --preset $(SANITIZER_PRESET)

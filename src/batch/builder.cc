@@ -123,7 +123,10 @@ void BatchBuilder::Append(const UserBlock& block, const TargetGroup& group, Batc
   for (size_t c = 0; c < timelines.size(); ++c) {
     AppendChannel(c, events, timelines[c], reach[c], row_of, group, batch);
   }
-  for (const uint32_t target : group.targets) AppendFullRow(block, group, target, batch);
+  for (const uint32_t target : group.targets) {
+    full_.Append(events, target, batch.full);
+    AppendTarget(block, group, target, batch);
+  }
   batch.partial_offsets.push_back(batch.partial.rows);
   batch.full_offsets.push_back(batch.full.rows);
 }
@@ -159,10 +162,9 @@ void BatchBuilder::AppendChannel(size_t channel, const EventColumns& events,
   out.segment_offsets.push_back(static_cast<uint32_t>(out.token.size()));
 }
 
-void BatchBuilder::AppendFullRow(const UserBlock& block, const TargetGroup& group, uint32_t target,
-                                 Batch& batch) const {
+void BatchBuilder::AppendTarget(const UserBlock& block, const TargetGroup& group, uint32_t target,
+                                Batch& batch) const {
   const EventColumns& events = block.events;
-  full_.Append(events, target, batch.full);
   batch.request_time_ms.push_back(events.request_time_ms[target]);
   batch.labels.push_back(events.labels[target]);
   batch.labels_known.push_back(events.labels_known[target]);

@@ -48,6 +48,10 @@ class BatchBuilder {
   Batch Empty() const;
   // Appends one segment.
   void Append(const UserBlock& block, const TargetGroup& group, Batch& batch) const;
+  // Appends only what is known of a target beside its tokens (times, labels, ids, slices), for
+  // forwards that read events themselves.
+  void AppendTarget(const UserBlock& block, const TargetGroup& group, uint32_t target,
+                    Batch& batch) const;
 
  private:
   struct Reach {
@@ -69,8 +73,6 @@ class BatchBuilder {
   void AppendChannel(size_t channel, const EventColumns& events, const ChannelTimeline& timeline,
                      const Reach& reach, const std::vector<uint32_t>& row_of,
                      const TargetGroup& group, Batch& batch) const;
-  void AppendFullRow(const UserBlock& block, const TargetGroup& group, uint32_t target,
-                     Batch& batch) const;
 
   const TokenSpec* spec_;
   PackPlan plan_;

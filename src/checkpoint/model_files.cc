@@ -13,6 +13,7 @@ namespace grab {
 namespace {
 
 constexpr uint64_t kSpecBytesMax = 64 << 20;
+constexpr char kPrecisionKey[] = "precision";  // in the manifest's state
 
 Status ReadWeights(const std::string& path, Model& model) {
   GRAB_ASSIGN_OR_RETURN(const std::unique_ptr<SafetensorsReader> reader,
@@ -50,6 +51,17 @@ Status WriteWeights(const Model& model, const std::string& path) {
   return writer.Write(path);
 }
 
+// Training checkpoints, whose state is another, name none: f32.
+StatusOr<Precision> ReadPrecision(const Checkpoint& checkpoint) {
+  const nlohmann::json state =
+      nlohmann::json::parse(checkpoint.state_json, nullptr, /*allow_exceptions=*/false);
+  if (!state.is_object() || !state.contains(kPrecisionKey)) return Precision::kF32;
+  const StatusOr<Precision> precision = ParsePrecision(
+      state[kPrecisionKey].is_string() ? state[kPrecisionKey].get<std::string>() : "");
+  if (!precision.ok()) return Annotate(precision.status(), checkpoint.dir);
+  return precision;
+}
+
 // `path` itself, or the newest usable checkpoint in it.
 StatusOr<Checkpoint> FindCheckpoint(const std::string& path, std::vector<std::string>& skipped) {
   if (Exists(JoinPath(path, kSpecFile))) return OpenCheckpoint(path);
@@ -76,6 +88,7 @@ StatusOr<LoadedModel> LoadModel(const std::string& path) {
   GRAB_ASSIGN_OR_RETURN(const Checkpoint checkpoint, FindCheckpoint(path, loaded.skipped));
   loaded.step = checkpoint.step;
   loaded.dir = checkpoint.dir;
+  GRAB_ASSIGN_OR_RETURN(loaded.precision, ReadPrecision(checkpoint));
   Model& model = loaded.model;
   GRAB_ASSIGN_OR_RETURN(const std::string spec_path, checkpoint.Path(kSpecFile));
   GRAB_ASSIGN_OR_RETURN(const std::string weights_path, checkpoint.Path(kWeightsFile));
@@ -89,14 +102,16 @@ StatusOr<LoadedModel> LoadModel(const std::string& path) {
   return loaded;
 }
 
-StatusOr<std::string> ExportModel(const Model& model, uint64_t step, const std::string& dir) {
+StatusOr<std::string> ExportModel(const Model& model, uint64_t step, Precision precision,
+                                  const std::string& dir) {
   GRAB_ASSIGN_OR_RETURN(const std::unique_ptr<CheckpointWriter> writer,
                         CheckpointWriter::Begin(dir, step));
   GRAB_RETURN_IF_ERROR(WriteSpec(model.spec, writer->Path(kSpecFile)));
   GRAB_RETURN_IF_ERROR(WriteWeights(model, writer->Path(kWeightsFile)));
   GRAB_RETURN_IF_ERROR(
       WriteTables(model.spec.tokens.tables, model.tables, writer->Path(kTablesFile)));
-  GRAB_RETURN_IF_ERROR(writer->Commit("{}"));
+  const nlohmann::json state = {{kPrecisionKey, PrecisionName(precision)}};
+  GRAB_RETURN_IF_ERROR(writer->Commit(state.dump()));
   return writer->dir();
 }
 

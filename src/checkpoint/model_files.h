@@ -8,6 +8,7 @@
 
 #include "base/status.h"
 #include "model/model.h"
+#include "model/packed_model.h"
 
 namespace grab {
 
@@ -20,17 +21,19 @@ StatusOr<ModelSpec> ReadSpec(const std::string& path);
 
 struct LoadedModel {
   Model model;
-  uint64_t step = 0;                 // optimiser steps it was trained for
-  std::string dir;                   // the checkpoint folder it was read from
-  std::vector<std::string> skipped;  // newer ones that are damaged, each with the reason
+  uint64_t step = 0;                      // optimiser steps it was trained for
+  Precision precision = Precision::kF32;  // it is to be served in
+  std::string dir;                        // the checkpoint folder it was read from
+  std::vector<std::string> skipped;       // newer ones that are damaged, each with the reason
 };
 
 // From a checkpoint folder, or the newest usable one in a folder of them; optimiser state is left
 // behind. Refused: a manifest, checksum, spec, tensor name, shape or value that is not right.
 StatusOr<LoadedModel> LoadModel(const std::string& path);
 
-// Writes DIR/step-<step> with the model alone; returns its path. One that is there already is an
-// AlreadyExists.
-StatusOr<std::string> ExportModel(const Model& model, uint64_t step, const std::string& dir);
+// Writes DIR/step-<step> with the model alone, in f32, and the precision it is to be served in;
+// returns its path. One that is there already is an AlreadyExists.
+StatusOr<std::string> ExportModel(const Model& model, uint64_t step, Precision precision,
+                                  const std::string& dir);
 
 }  // namespace grab

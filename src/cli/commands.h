@@ -25,6 +25,8 @@ void AddRun(CLI::App& app, Command& command);
 // `grab train` is another binary with options of its own, so main hands it the arguments unparsed.
 // Returns only when grab-train cannot be started.
 Status ExecTrain(const std::vector<std::string>& arguments);
+// `grab bench` likewise runs grab-bench.
+Status ExecBench(const std::vector<std::string>& arguments);
 // The path of grab-train: beside this binary, else in PATH; NotFound says what to do.
 StatusOr<std::string> FindTrain();
 

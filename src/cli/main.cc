@@ -6,6 +6,7 @@
 #include "absl/strings/str_replace.h"
 #include "cli/commands.h"
 #include "config/nearest.h"
+#include "kernels/simd_target.h"
 
 namespace grab {
 namespace {
@@ -39,12 +40,15 @@ int Main(int argc, char** argv) {
   AddPrepare(app, command);
   AddInspect(app, command);
   app.add_subcommand("train", "Train one model on prepared shards (grab-train)");
+  app.add_subcommand("bench", "Measure this machine, grab on it, and what others do (grab-bench)");
   AddExport(app, command);
   AddScore(app, command);
   AddEval(app, command);
   AddConfig(app, command);
-  if (argc >= 2 && std::string(argv[1]) == "train") {
-    return Report(ExecTrain(std::vector<std::string>(argv + 2, argv + argc)));
+  const std::string name = argc >= 2 ? argv[1] : "";
+  if (name == "train" || name == "bench") {
+    const std::vector<std::string> arguments(argv + 2, argv + argc);
+    return Report(name == "train" ? ExecTrain(arguments) : ExecBench(arguments));
   }
   std::vector<std::string> names;
   for (const CLI::App* sub : app.get_subcommands({})) names.push_back(sub->get_name());
@@ -61,6 +65,7 @@ int Main(int argc, char** argv) {
     std::fprintf(stderr, "grab: error: %s (--help shows how it goes)\n", message.c_str());
     return kExitUsage;
   }
+  if (const Status status = ForceSimdTargetOfEnvironment(); !status.ok()) return Report(status);
   return Report(command());
 }
 

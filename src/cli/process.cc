@@ -8,8 +8,11 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdlib>
 
+#include "absl/strings/str_split.h"
 #include "base/check.h"
+#include "base/file.h"
 
 extern char** environ;
 
@@ -18,12 +21,18 @@ namespace {
 
 constexpr size_t kOutputBytesMax = 64 << 10;
 
-StatusOr<pid_t> Spawn(const std::vector<std::string>& argv,
-                      const posix_spawn_file_actions_t* actions) {
-  GRAB_CHECK(!argv.empty());
+// As exec wants them; `argv` must outlive the call.
+std::vector<char*> Pointers(const std::vector<std::string>& argv) {
   std::vector<char*> pointers;
   for (const std::string& argument : argv) pointers.push_back(const_cast<char*>(argument.c_str()));
   pointers.push_back(nullptr);
+  return pointers;
+}
+
+StatusOr<pid_t> Spawn(const std::vector<std::string>& argv,
+                      const posix_spawn_file_actions_t* actions) {
+  GRAB_CHECK(!argv.empty());
+  std::vector<char*> pointers = Pointers(argv);
   pid_t pid = 0;
   const int error = posix_spawnp(&pid, pointers[0], actions, nullptr, pointers.data(), environ);
   if (error != 0) return FileError(argv[0], "run", error);
@@ -47,6 +56,30 @@ StatusOr<std::string> ExecutablePath() {
   const ssize_t size = ::readlink("/proc/self/exe", path, sizeof(path));
   if (size < 0) return FileError("/proc/self/exe", "read", errno);
   return std::string(path, static_cast<size_t>(size));
+}
+
+StatusOr<std::string> FindBinary(const std::string& name, const std::string& option) {
+  GRAB_ASSIGN_OR_RETURN(const std::string self, ExecutablePath());
+  std::vector<std::string> folders = {self.substr(0, self.rfind('/'))};
+  if (const char* path = std::getenv("PATH")) {
+    for (const absl::string_view folder : absl::StrSplit(path, ':', absl::SkipEmpty())) {
+      folders.emplace_back(folder);
+    }
+  }
+  for (const std::string& folder : folders) {
+    const std::string candidate = JoinPath(folder, name);
+    if (::access(candidate.c_str(), X_OK) == 0) return candidate;
+  }
+  return absl::NotFoundError(absl::StrCat(name, ": neither in ", folders[0],
+                                          " nor in PATH; build it (CMake target ", name, ", with ",
+                                          option, "=ON)"));
+}
+
+Status Exec(const std::string& path, const std::vector<std::string>& arguments) {
+  std::vector<std::string> argv = {path};
+  argv.insert(argv.end(), arguments.begin(), arguments.end());
+  ::execv(path.c_str(), Pointers(argv).data());
+  return FileError(path, "run", errno);
 }
 
 StatusOr<int> RunProcess(const std::vector<std::string>& argv) {

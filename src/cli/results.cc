@@ -11,6 +11,7 @@
 #include "base/check.h"
 #include "base/file.h"
 #include "base/progress.h"
+#include "cli/process.h"
 #include "cli/text_table.h"
 
 namespace grab {
@@ -239,6 +240,12 @@ std::string CpuName() {
     }
   }
   return "";
+}
+
+std::string CommitOf(const std::string& binary) {
+  const StatusOr<std::string> commit = ReadProcess(
+      {"git", "-C", binary.substr(0, binary.rfind('/')), "describe", "--always", "--dirty"});
+  return commit.ok() ? std::string(absl::StripAsciiWhitespace(*commit)) : "";
 }
 
 }  // namespace grab

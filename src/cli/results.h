@@ -64,4 +64,7 @@ std::string ToText(const Results& results);
 // The processor's name as Linux gives it, or empty.
 std::string CpuName();
 
+// The commit of the tree that `binary` was built in where it still lies there, or empty.
+std::string CommitOf(const std::string& binary);
+
 }  // namespace grab

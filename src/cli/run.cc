@@ -5,7 +5,6 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
-#include "absl/strings/ascii.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "base/check.h"
@@ -168,13 +167,6 @@ Status Runner::ExportAndScore() {
   return Step("score", Exists(Path("score_parity.json")),
               {"score", "--model", Path("model"), "--shards", Path("shards"), "--split", "test",
                "--out", Path("scores.csv"), "--compare", JoinPath(run, "test_scores.csv")});
-}
-
-// The commit of the tree that the binary was built in, where it still lies there.
-std::string CommitOf(const std::string& binary) {
-  const StatusOr<std::string> commit = ReadProcess(
-      {"git", "-C", binary.substr(0, binary.rfind('/')), "describe", "--always", "--dirty"});
-  return commit.ok() ? std::string(absl::StripAsciiWhitespace(*commit)) : "";
 }
 
 StatusOr<Results> Runner::Collect() const {

@@ -9,9 +9,11 @@
 #include "base/threads.h"
 #include "checkpoint/model_files.h"
 #include "cli/commands.h"
+#include "cli/schema_check.h"
 #include "config/config.h"
 #include "eval/score_split.h"
 #include "model/forward.h"
+#include "serve/precision_check.h"
 
 namespace grab {
 namespace {
@@ -22,6 +24,7 @@ struct Options {
   std::string split = "test";
   std::string out;
   std::string compare;
+  bool engine = false;
   std::vector<std::string> overrides;
 };
 
@@ -43,6 +46,14 @@ Status Compare(const Options& options, const ScoreTable& scores) {
   return WriteFileDurably(JoinPath(dir, "score_parity.json"), parity.dump(1) + "\n");
 }
 
+StatusOr<ScoreTable> ScoreInBatches(const Model& model, const ShardSet& shards,
+                                    const EvalConfig& config, Split split, Progress& progress) {
+  Forward forward(model, DefaultThreads());
+  return ScoreSplit(
+      shards, model.spec, config, {split, false},
+      [&](const Batch& batch) { return forward.Logits(batch); }, progress);
+}
+
 Status ScoreShards(const Options& options) {
   static const std::map<std::string, Split> kSplits = {
       {"train", Split::kTrain}, {"valid", Split::kValid}, {"test", Split::kTest}};
@@ -52,19 +63,15 @@ Status ScoreShards(const Options& options) {
     std::fprintf(stderr, "grab: passed over a damaged model: %s\n", reason.c_str());
   }
   GRAB_ASSIGN_OR_RETURN(const std::unique_ptr<ShardSet> shards, ShardSet::Open(options.shards));
-  const ModelSpec& spec = loaded.model.spec;
-  if (!(shards->schema() == spec.tokens.schema)) {
-    return absl::InvalidArgumentError(
-        absl::StrCat(options.shards, ": its fields, actions or tasks are not those that ",
-                     loaded.dir, " was trained on"));
-  }
-  Forward forward(loaded.model, DefaultThreads());
+  GRAB_RETURN_IF_ERROR(CheckSchema(*shards, loaded.model.spec, loaded.dir));
   const std::unique_ptr<Progress> progress = MakeConsoleProgress();
   const Stopwatch watch;
+  const Split split = kSplits.at(options.split);
   GRAB_ASSIGN_OR_RETURN(const ScoreTable scores,
-                        ScoreSplit(
-                            *shards, spec, config.eval, {kSplits.at(options.split), false},
-                            [&](const Batch& batch) { return forward.Logits(batch); }, *progress));
+                        options.engine
+                            ? ScoreThroughEngine(loaded.model, loaded.precision, *shards,
+                                                 config.eval, split, *progress)
+                            : ScoreInBatches(loaded.model, *shards, config.eval, split, *progress));
   GRAB_RETURN_IF_ERROR(WriteScores(options.out, scores));
   std::printf("%s: %zu scores of %s in %s\n", options.out.c_str(), scores.rows(),
               loaded.dir.c_str(), HumanSeconds(watch.Seconds()).c_str());
@@ -88,6 +95,9 @@ void AddScore(CLI::App& app, Command& command) {
   sub->add_option("--out", options->out, "Score file to write (docs/formats/scores.md)")
       ->required()
       ->type_name("FILE");
+  sub->add_flag("--engine", options->engine,
+                "Replay timelines through the serving engine, in the model's precision, instead of "
+                "scoring whole timelines in f32");
   sub->add_option(
          "--compare", options->compare,
          "Score file of the same targets; the differences go to score_parity.json beside OUT")
@@ -96,7 +106,9 @@ void AddScore(CLI::App& app, Command& command) {
       ->allow_extra_args(false)
       ->type_name("KEY=VALUE");
   sub->footer(
-      "Runs without libtorch, on whole timelines, as the server does.\n\n"
+      "Runs without libtorch. --engine computes what the server would: events appended one by one "
+      "to\n"
+      "cached histories, candidates scored against them.\n\n"
       "Example:\n"
       "  grab score --model runs/demo/model --shards runs/demo/shards --out scores.csv \\\n"
       "    --compare runs/demo/grab-seed1/test_scores.csv");

@@ -29,7 +29,8 @@ void Extend(const std::vector<T>& from, std::vector<T>& to) {
 }
 
 void AppendScores(const Batch& batch, const std::vector<float>& logits, ScoreTable& table) {
-  GRAB_CHECK(logits.size() == batch.full.rows * table.tasks.size());
+  const size_t rows = batch.event_id.size();
+  GRAB_CHECK(logits.size() == rows * table.tasks.size());
   Extend(batch.event_id, table.event_id);
   Extend(batch.user_key, table.user_key);
   Extend(batch.page_id, table.page_id);
@@ -39,7 +40,7 @@ void AppendScores(const Batch& batch, const std::vector<float>& logits, ScoreTab
   Extend(batch.labels, table.labels);
   Extend(batch.labels_known, table.labels_known);
   for (const float logit : logits) table.p.push_back(1.0f / (1.0f + std::exp(-logit)));
-  for (size_t r = 0; r < batch.full.rows; ++r) {
+  for (size_t r = 0; r < rows; ++r) {
     for (const std::vector<uint64_t>& slice : batch.slices) table.slice_values.push_back(slice[r]);
   }
 }
@@ -71,6 +72,38 @@ StatusOr<ScoreTable> ScoreSplit(const ShardSet& shards, const ModelSpec& spec,
     if (!batch.has_value()) break;
     GRAB_ASSIGN_OR_RETURN(const std::vector<float> logits, forward(*batch));
     AppendScores(*batch, logits, table);
+    progress.Update(table.rows(), "");
+  }
+  progress.End("");
+  return table;
+}
+
+StatusOr<ScoreTable> ScoreSplitByUser(const ShardSet& shards, const ModelSpec& spec,
+                                      const EvalConfig& config, Split split,
+                                      const UserForward& forward, Progress& progress) {
+  GRAB_ASSIGN_OR_RETURN(const BatchBuilder builder,
+                        BatchBuilder::Create(spec.tokens, spec.Plan(), config.slices));
+  ScoreTable table;
+  table.tasks = spec.tasks;
+  table.slices = config.slices;
+  progress.Begin(absl::StrCat("score ", ModelKindName(spec.kind), " user by user"), "targets",
+                 CountTargets(shards, split));
+  for (const ShardSet::BlockRef& ref : shards.blocks()) {
+    if (shards.info(ref).targets[static_cast<size_t>(split)] == 0) continue;
+    GRAB_ASSIGN_OR_RETURN(const UserBlock block, shards.Read(ref));
+    for (uint32_t user = 0; user < block.users(); ++user) {
+      TargetGroup group{user, block.user_offsets[user], block.user_offsets[user + 1], {}, 0};
+      Batch batch = builder.Empty();
+      for (uint32_t i = group.event_begin; i < group.event_end; ++i) {
+        if (block.events.split[i] != split) continue;
+        group.targets.push_back(i);
+        builder.AppendTarget(block, group, i, batch);
+      }
+      if (group.targets.empty()) continue;
+      std::vector<float> logits(group.targets.size() * table.tasks.size());
+      GRAB_RETURN_IF_ERROR(forward(block, user, group.targets, logits.data()));
+      AppendScores(batch, logits, table);
+    }
     progress.Update(table.rows(), "");
   }
   progress.End("");

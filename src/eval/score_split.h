@@ -24,9 +24,18 @@ struct ScoreOptions {
   bool frozen = false;
 };
 
+// Logits [targets, tasks] of targets of one user, indices into the block in ascending order.
+using UserForward = std::function<Status(const UserBlock& block, uint32_t user,
+                                         const std::vector<uint32_t>& targets, float* logits)>;
+
 // Scores on whole timelines, in shard order.
 StatusOr<ScoreTable> ScoreSplit(const ShardSet& shards, const ModelSpec& spec,
                                 const EvalConfig& config, const ScoreOptions& options,
                                 const BatchForward& forward, Progress& progress);
+
+// The same, user by user, by a forward that reads events itself: the serving engine's.
+StatusOr<ScoreTable> ScoreSplitByUser(const ShardSet& shards, const ModelSpec& spec,
+                                      const EvalConfig& config, Split split,
+                                      const UserForward& forward, Progress& progress);
 
 }  // namespace grab

@@ -123,6 +123,97 @@ constexpr int kTileRows = 4;
 constexpr int kTileVectors = 2;
 #endif
 
+// Operands of a product out[m, n] = a[m, steps] b[steps, n], in words. a is read at
+// a[row * a_row + step * a_step], so that it may be transposed; rows of b are contiguous.
+template <class Op>
+struct Product {
+  const typename Op::Word* a;
+  size_t a_row;
+  size_t a_step;
+  const typename Op::Word* b;
+  size_t b_step;
+  size_t steps;
+};
+
+// Epilogue: Begin(row, column) is the vector the sums of columns [column, column + lanes) start
+// from, End(row, column, sums) takes them.
+template <class Op, int R, int V, class Epilogue>
+HWY_NOINLINE void OneTile(const Product<Op>& product, size_t row, size_t column,
+                          const Epilogue& epilogue) {
+  const size_t lanes = hn::Lanes(DU());
+  typename Op::Acc acc[R][V];
+#pragma GCC unroll 16
+  for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 8
+    for (int v = 0; v < V; ++v) acc[r][v] = epilogue.Begin(row + r, column + v * lanes);
+  }
+  DotTile<Op, R, V>(product.a + row * product.a_row, product.a_row, product.a_step,
+                    product.b + column, product.b_step, product.steps, acc);
+#pragma GCC unroll 16
+  for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 8
+    for (int v = 0; v < V; ++v) epilogue.End(row + r, column + v * lanes, acc[r][v]);
+  }
+}
+
+template <class Op, int V, class Epilogue>
+HWY_INLINE void ColumnTiles(const Product<Op>& product, size_t rows, size_t column,
+                            const Epilogue& epilogue) {
+  size_t row = 0;
+  for (; row + kTileRows <= rows; row += kTileRows) {
+    OneTile<Op, kTileRows, V>(product, row, column, epilogue);
+  }
+  if constexpr (kTileRows > 4) {
+    if (rows - row >= 4) {
+      OneTile<Op, 4, V>(product, row, column, epilogue);
+      row += 4;
+    }
+  }
+  if (rows - row >= 2) {
+    OneTile<Op, 2, V>(product, row, column, epilogue);
+    row += 2;
+  }
+  if (rows - row >= 1) OneTile<Op, 1, V>(product, row, column, epilogue);
+}
+
+// Rows [0, rows) and columns [column_begin, column_end), whole vectors.
+template <class Op, class Epilogue>
+HWY_INLINE void Multiply(const Product<Op>& product, size_t rows, size_t column_begin,
+                         size_t column_end, const Epilogue& epilogue) {
+  const size_t lanes = hn::Lanes(DU());
+  size_t column = column_begin;
+  for (; column + kTileVectors * lanes <= column_end; column += kTileVectors * lanes) {
+    ColumnTiles<Op, kTileVectors>(product, rows, column, epilogue);
+  }
+  if constexpr (kTileVectors > 2) {
+    if (column + 2 * lanes <= column_end) {
+      ColumnTiles<Op, 2>(product, rows, column, epilogue);
+      column += 2 * lanes;
+    }
+  }
+  if (column < column_end) ColumnTiles<Op, 1>(product, rows, column, epilogue);
+}
+
+// Overwrites out, or adds to it.
+struct StoreProduct {
+  float* out;
+  size_t stride;
+  HWY_INLINE VF Begin(size_t, size_t) const { return hn::Zero(DF()); }
+  HWY_INLINE void End(size_t row, size_t column, VF sum) const {
+    hn::StoreU(sum, DF(), out + row * stride + column);
+  }
+};
+struct AddProduct {
+  float* out;
+  size_t stride;
+  HWY_INLINE VF Begin(size_t row, size_t column) const {
+    return hn::LoadU(DF(), out + row * stride + column);
+  }
+  HWY_INLINE void End(size_t row, size_t column, VF sum) const {
+    hn::StoreU(sum, DF(), out + row * stride + column);
+  }
+};
+
 }  // namespace HWY_NAMESPACE
 }  // namespace grab
 HWY_AFTER_NAMESPACE();

@@ -56,8 +56,10 @@ void LayerNormForward(int64_t rows, int64_t width, const float* x, const float* 
                              return hn::Mul(off, off);
                            });
     const float rstd = 1.0f / std::sqrt(variance + 1e-5f);
-    stats[2 * r] = mean;
-    stats[2 * r + 1] = rstd;
+    if (stats != nullptr) {
+      stats[2 * r] = mean;
+      stats[2 * r + 1] = rstd;
+    }
     ForEachVector(width, [&](auto d, int64_t i) HWY_ATTR {
       const auto off = hn::Mul(hn::Sub(hn::LoadU(d, x + i), hn::Set(d, mean)), hn::Set(d, rstd));
       hn::StoreU(hn::MulAdd(off, hn::LoadU(d, scale + i), hn::LoadU(d, shift + i)), d, y + i);

@@ -1,4 +1,4 @@
-// Layer norm of training, f32: y = (x - mean) rstd scale + shift over each row, rstd = 1 /
+// Layer norm, f32: y = (x - mean) rstd scale + shift over each row, rstd = 1 /
 // sqrt(variance + 1e-5). Row-major without gaps.
 #pragma once
 
@@ -6,7 +6,7 @@
 
 namespace grab {
 
-// stats [rows, 2]: mean and rstd of each row, for the backward pass. y may be x.
+// stats [rows, 2]: mean and rstd of each row, for the backward pass; may be null. y may be x.
 void LayerNormForward(int64_t rows, int64_t width, const float* x, const float* scale,
                       const float* shift, float* y, float* stats);
 

@@ -82,7 +82,7 @@ void MultiplyPiece(int64_t m, int64_t n, int64_t k, const Operand& a, const Oper
 }  // namespace
 
 bool Supported(Precision precision) {
-  if (precision == Precision::kF32) return true;
+  if (precision != Precision::kBf16) return precision == Precision::kF32;
   const memory::desc bf16({16, 16}, memory::data_type::bf16, memory::format_tag::ab);
   const memory::desc f32({16, 16}, memory::data_type::f32, memory::format_tag::ab);
   dnnl_primitive_desc_t desc = nullptr;

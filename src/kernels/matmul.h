@@ -3,9 +3,9 @@
 
 #include <cstdint>
 
-namespace grab {
+#include "kernels/precision.h"
 
-enum class Precision : uint8_t { kF32, kBf16 };
+namespace grab {
 
 // Whether this machine's oneDNN has products of that precision.
 bool Supported(Precision precision);

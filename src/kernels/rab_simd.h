@@ -19,25 +19,35 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "kernels/precision.h"
 #include "kernels/rab_attention.h"
 
 namespace grab {
 
-// Where runs of equal bias end, for every query: what the kernels read instead of times and
-// buckets.
-struct RabRuns {
-  // [queries, time_buckets]: first key of query i's range whose time bucket is at most b; b = 0:
-  // its key_end. Descending in b, so bucket b covers keys [first[b], first[b - 1]).
-  const int32_t* time_first = nullptr;
-  // [position_buckets]: the largest distance in bucket b or below; the last is unbounded. [0] = 0.
-  const int32_t* position_last = nullptr;
+// Consecutive keys of a query whose position bucket and time bucket do not change. Keys so close
+// that every distance has a position bucket of its own are one run as well, of kExactPositions.
+struct RabRun {
+  int32_t key_end;  // the run starts where the one before ended, the first at the query's key_begin
+  uint16_t position_column;  // kernels/rab_layout.h
+  uint16_t time_column;
 };
+constexpr uint16_t kExactPositions = 0xFFFF;
 
-// Fills time_first for `queries` queries. Key times must ascend inside every range.
-void FillTimeRuns(const RabShape& shape, const RabVisibility& visibility, int32_t* time_first);
+// What the kernels read instead of times and buckets: made once per batch, for all heads and
+// layers.
+struct RabRuns {
+  const RabRun* runs = nullptr;  // [queries, RabRunStride]; the last of a query ends at its key_end
+};
+int64_t RabRunStride(const RabShape& shape);
 
-// position_last from bucket bounds: position_bucket [distance_max + 1] as PositionBuckets makes it.
-void FillPositionRuns(const uint16_t* position_bucket, int64_t distance_max, int64_t buckets,
+// Fills runs for the queries of `shape`. Key times must ascend inside every range. position_last:
+// of FillPositionLast.
+void FillRabRuns(const RabShape& shape, const RabVisibility& visibility,
+                 const int32_t* position_last, RabRun* runs);
+
+// The largest distance in each position bucket or below, [buckets], from position_bucket
+// [distance_max + 1] as PositionBuckets makes it; the last is unbounded.
+void FillPositionLast(const uint16_t* position_bucket, int64_t distance_max, int64_t buckets,
                       int32_t* position_last);
 
 // Codebooks of a layer as a tile of keys, packed once per set of weights.
@@ -84,25 +94,25 @@ void RabBackward(const RabProblem& problem, int64_t segment_begin, int64_t segme
 // Visible pairs of a segment, self pairs included: what its work is proportional to.
 int64_t RabVisiblePairs(const RabVisibility& visibility, const RabSegment& segment);
 
-// ---- Inference: keys and values in cached tiles
-// --------------------------------------------------
+// Splits the (segment, head) pairs of a problem, item = segment * heads + head, into `parts`
+// contiguous ranges of about equal visible pairs: bounds [parts + 1]. Depends on the problem and
+// `parts` only.
+void SplitRabItems(const RabProblem& problem, int parts, int64_t* bounds);
+
+// ---- Inference: keys and values in cached tiles -------------------------------------------------
 
 // A tile holds 64 consecutive keys of one sequence, all heads, with the action bias in the keys.
 constexpr int64_t kTileKeys = 64;
+constexpr int64_t kHeadWidthMax = 1024;
 
-enum class TileFormat : uint8_t {
-  kF32,
-  kBf16,  // keys and values rounded to bf16
-  kInt8,  // 8 bits with one scale per key and head, for keys and for values
-};
-
+// kInt8: one scale per key and head, for keys and for values.
 // Bytes of one tile (a multiple of 64); tiles must be aligned to 64 bytes and start zeroed.
-size_t RabTileBytes(const RabShape& shape, TileFormat format);
+size_t RabTileBytes(const RabShape& shape, Precision format);
 
 // Writes keys into slots [slot, slot + rows) of a tile: k, v [rows, heads * head_width] with
 // `stride` elements between rows, action [rows] the class of each key, codebook_action [heads,
 // action_classes, head_width].
-void WriteRabTile(const RabShape& shape, TileFormat format, const float* k, const float* v,
+void WriteRabTile(const RabShape& shape, Precision format, const float* k, const float* v,
                   int64_t stride, const int32_t* action, const float* codebook_action, int64_t slot,
                   int64_t rows, void* tile);
 
@@ -110,7 +120,7 @@ void WriteRabTile(const RabShape& shape, TileFormat format, const float* k, cons
 // tiles that no range touches may be null.
 struct RabTiledProblem {
   RabShape shape;  // `keys` is not read
-  TileFormat format = TileFormat::kF32;
+  Precision format = Precision::kF32;
   const void* const* tiles = nullptr;
   const int32_t* key_begin = nullptr;  // [queries], as in RabVisibility
   const int32_t* key_end = nullptr;    // [queries]
@@ -124,7 +134,7 @@ struct RabTiledProblem {
   const float* codebooks = nullptr;  // PackRabCodebooks
 };
 
-size_t RabTiledScratchBytes(const RabShape& shape, TileFormat format);
+size_t RabTiledScratchBytes(const RabShape& shape, Precision format);
 
 // out [queries, heads * head_width] with `out_stride` elements between rows, for queries
 // [query_begin, query_end) and heads [head_begin, head_end).

@@ -11,13 +11,14 @@ class Scratch {
   // `memory` null: only counts.
   explicit Scratch(float* memory) : memory_(memory) {}
 
-  // The next `floats`, aligned to 64 bytes if the memory is.
-  float* Take(int64_t floats) {
-    float* taken = memory_ == nullptr ? nullptr : memory_ + size_;
-    size_ += (floats + 15) / 16 * 16;
+  // The next `count` elements, aligned to 64 bytes if the memory is.
+  template <class T = float>
+  T* Take(int64_t count) {
+    auto* taken = memory_ == nullptr ? nullptr : reinterpret_cast<T*>(memory_ + size_);
+    size_ += (count * static_cast<int64_t>(sizeof(T)) + 63) / 64 * 16;
     return taken;
   }
-  int64_t size() const { return size_; }
+  int64_t size() const { return size_; }  // in floats
 
  private:
   float* memory_;

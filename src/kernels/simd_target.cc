@@ -1,14 +1,13 @@
 #include "kernels/simd_target.h"
 
 #include <atomic>
+#include <cstdlib>
 
 #include "absl/strings/str_join.h"
 #include "hwy/highway.h"
 
 namespace grab {
 namespace {
-
-std::atomic<bool> dot_instructions_wanted{true};
 
 bool ProcessorHasDotInstructions() {
 #if defined(__x86_64__)
@@ -22,6 +21,14 @@ bool ProcessorHasDotInstructions() {
 int64_t Usable() { return hwy::SupportedTargets() & (HWY_TARGETS); }
 
 int64_t Best(int64_t targets) { return targets & -targets; }  // lower bits are better targets
+
+bool DotInstructionsUsable() { return ProcessorHasDotInstructions() && SimdTarget() == "AVX3"; }
+
+// Kept, because asking the processor costs microseconds on a virtual machine.
+std::atomic<bool>& DotInstructions() {
+  static std::atomic<bool> dot_instructions{DotInstructionsUsable()};
+  return dot_instructions;
+}
 
 }  // namespace
 
@@ -51,13 +58,18 @@ Status ForceSimdTarget(const std::string& name, bool dot_instructions) {
     hwy::SetSupportedTargetsForTest(forced);
   }
   hwy::GetChosenTarget().DeInit();
-  dot_instructions_wanted = dot_instructions;
+  DotInstructions() = dot_instructions && DotInstructionsUsable();
   return absl::OkStatus();
 }
 
-bool HasDotInstructions() {
-  static const bool has = ProcessorHasDotInstructions();
-  return has && dot_instructions_wanted && SimdTarget() == "AVX3";
+Status ForceSimdTargetOfEnvironment() {
+  const char* name = std::getenv("GRAB_SIMD");
+  if (name == nullptr) return absl::OkStatus();
+  const Status status = ForceSimdTarget(name);
+  if (status.ok()) return status;
+  return absl::InvalidArgumentError(absl::StrCat("GRAB_SIMD: ", status.message()));
 }
+
+bool HasDotInstructions() { return DotInstructions().load(std::memory_order_relaxed); }
 
 }  // namespace grab

@@ -20,6 +20,10 @@ std::string SimdTarget();
 // that this processor or build lacks is refused. Not while a kernel runs.
 Status ForceSimdTarget(const std::string& name, bool dot_instructions = true);
 
+// ForceSimdTarget with what the environment variable GRAB_SIMD names; nothing without it. Programs
+// call it before their first kernel.
+Status ForceSimdTargetOfEnvironment();
+
 // Whether bf16 and int8 kernels use AVX512_BF16 and AVX512_VNNI now. Otherwise they widen in
 // registers: the same formats, slower.
 bool HasDotInstructions();

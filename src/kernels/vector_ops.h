@@ -1,4 +1,4 @@
-// Element-wise operators of training, f32, for whatever SIMD the machine has (Highway, chosen at
+// Element-wise operators, f32, for whatever SIMD the machine has (Highway, chosen at
 // run time). Pointers are the caller's; an output may be one of the inputs where its elements are
 // the same ones.
 #pragma once

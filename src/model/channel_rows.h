@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "batch/batch.h"
-#include "kernels/rab_attention.h"
+#include "kernels/rab_simd.h"
 #include "model/spec.h"
 
 namespace grab {
@@ -24,8 +24,13 @@ class ChannelRows {
   // Shape and visibility for queries [rows() - queries, rows()): pass rows() or full_rows().
   RabShape Shape(int64_t queries) const;
   RabVisibility Visibility(int64_t queries) const;
+  // The same for the SIMD kernels. `codebooks`: of PackRabCodebooks.
+  RabProblem Problem(int64_t queries, const RabInputs<float>& inputs, const float* codebooks) const;
+  int64_t segment_keys_max() const { return segment_keys_max_; }
 
  private:
+  void MakeSegments(const Batch& batch, size_t channel);
+
   const ModelSpec& spec_;
   int64_t partial_rows_;
   int64_t full_rows_;
@@ -34,6 +39,10 @@ class ChannelRows {
   const int32_t* key_action_;
   std::vector<uint16_t> position_bucket_;
   std::vector<int64_t> time_bound_ms_;
+  std::vector<RabRun> runs_;               // of every row
+  std::vector<RabSegment> segments_;       // for queries of all rows
+  std::vector<RabSegment> full_segments_;  // for queries of full rows only
+  int64_t segment_keys_max_ = 0;
 };
 
 }  // namespace grab

@@ -2,11 +2,14 @@
 
 #include <algorithm>
 
+#include "base/aligned_buffer.h"
 #include "base/check.h"
 #include "base/threads.h"
 #include "kernels/dense_ops.h"
 #include "kernels/embedding_pool.h"
-#include "kernels/rab_attention.h"
+#include "kernels/layer_norm.h"
+#include "kernels/rab_simd.h"
+#include "kernels/vector_ops.h"
 
 namespace grab {
 namespace {
@@ -44,7 +47,8 @@ Status Forward::LinearTo(const std::string& name, int64_t rows, int64_t in, int6
 void Forward::NormTo(const std::string& name, int64_t rows, int64_t width, const Matrix& x,
                      Matrix& y) const {
   y.resize(static_cast<size_t>(rows * width));
-  LayerNorm(rows, width, x.data(), W(name + ".scale"), W(name + ".shift"), y.data());
+  LayerNormForward(rows, width, x.data(), W(name + ".scale"), W(name + ".shift"), y.data(),
+                   nullptr);
 }
 
 StatusOr<std::vector<float>> Forward::Logits(const Batch& batch) {
@@ -100,11 +104,11 @@ StatusOr<Forward::Matrix> Forward::GateMlp(const std::string& name, int64_t rows
   Matrix x, hidden, out, gate;
   NormTo(name + ".norm", rows, width, v, x);
   GRAB_RETURN_IF_ERROR(LinearTo(name + ".hidden", rows, width, spec_.tokenizer_hidden, x, hidden));
-  Gelu(static_cast<int64_t>(hidden.size()), hidden.data());
+  GeluForward(static_cast<int64_t>(hidden.size()), hidden.data(), hidden.data());
   GRAB_RETURN_IF_ERROR(
       LinearTo(name + ".out", rows, spec_.tokenizer_hidden, spec_.d_model, hidden, out));
   GRAB_RETURN_IF_ERROR(LinearTo(name + ".gate", rows, width, spec_.d_model, x, gate));
-  SigmoidGate(static_cast<int64_t>(out.size()), gate.data(), out.data());
+  GateForward(static_cast<int64_t>(out.size()), gate.data(), out.data(), out.data());
   return out;
 }
 
@@ -114,7 +118,7 @@ StatusOr<Forward::Matrix> Forward::Head(int64_t rows, Matrix z) const {
   for (size_t i = 0; i < spec_.head_hidden.size(); ++i) {
     GRAB_RETURN_IF_ERROR(
         LinearTo(absl::StrCat("head.", i), rows, in, spec_.head_hidden[i], z, next));
-    Gelu(static_cast<int64_t>(next.size()), next.data());
+    GeluForward(static_cast<int64_t>(next.size()), next.data(), next.data());
     z.swap(next);
     in = spec_.head_hidden[i];
   }
@@ -163,12 +167,12 @@ Status Forward::Mix(int64_t layer, int64_t rows, std::vector<Matrix>& full) cons
   Matrix gate;
   GRAB_RETURN_IF_ERROR(LinearTo(absl::StrCat("mix.", layer), rows, width, width, joined, gate));
   Matrix gated = joined;
-  SigmoidGate(static_cast<int64_t>(gated.size()), gate.data(), gated.data());
+  GateForward(static_cast<int64_t>(gated.size()), gate.data(), gated.data(), gated.data());
   for (size_t c = 0; c < full.size(); ++c) {
     for (int64_t r = 0; r < rows; ++r) {
       for (size_t i = 0; i < full.size(); ++i) {
         if (i == c) continue;
-        Add(d, gated.data() + r * width + static_cast<int64_t>(i) * d, full[c].data() + r * d);
+        AddTo(d, gated.data() + r * width + static_cast<int64_t>(i) * d, full[c].data() + r * d);
       }
     }
   }
@@ -184,17 +188,17 @@ StatusOr<Forward::Matrix> Forward::Layer(const std::string& prefix, const Channe
   if (spec_.pre_norm) {
     NormTo(prefix + "attention.norm", rows.rows(), d, x, normed);
     GRAB_ASSIGN_OR_RETURN(const Matrix attended, Attention(prefix, rows, normed, queries));
-    Add(size, attended.data(), h.data());
+    AddTo(size, attended.data(), h.data());
     NormTo(prefix + "ffn.norm", queries, d, h, normed);
     GRAB_ASSIGN_OR_RETURN(const Matrix ffn, Ffn(prefix, queries, normed));
-    Add(size, ffn.data(), h.data());
+    AddTo(size, ffn.data(), h.data());
     return h;
   }
   GRAB_ASSIGN_OR_RETURN(const Matrix attended, Attention(prefix, rows, x, queries));
-  Add(size, attended.data(), h.data());
+  AddTo(size, attended.data(), h.data());
   NormTo(prefix + "attention.norm", queries, d, h, h);
   GRAB_ASSIGN_OR_RETURN(const Matrix ffn, Ffn(prefix, queries, h));
-  Add(size, ffn.data(), h.data());
+  AddTo(size, ffn.data(), h.data());
   NormTo(prefix + "ffn.norm", queries, d, h, h);
   return h;
 }
@@ -226,9 +230,22 @@ StatusOr<Forward::Matrix> Forward::Attention(const std::string& prefix, const Ch
                                    W(prefix + "attention.codebook_position"),
                                    W(prefix + "attention.codebook_time"),
                                    W(prefix + "attention.codebook_action")};
-  ParallelFor(spec_.heads, threads_, [&](int, int64_t begin, int64_t end) {
-    RabAttentionForward<float>(rows.Shape(queries), rows.Visibility(queries), inputs, begin, end,
-                               out.data(), nullptr);
+  const RabShape shape = rows.Shape(queries);
+  std::vector<float> codebooks(static_cast<size_t>(RabCodebookFloats(shape)));
+  PackRabCodebooks(shape, inputs.codebook_position, inputs.codebook_time, inputs.codebook_action,
+                   codebooks.data());
+  const RabProblem problem = rows.Problem(queries, inputs, codebooks.data());
+  std::vector<int64_t> bounds(static_cast<size_t>(threads_) + 1);
+  SplitRabItems(problem, threads_, bounds.data());
+  ParallelFor(threads_, threads_, [&](int, int64_t part, int64_t) {
+    const AlignedBuffer scratch(RabForwardScratchBytes(shape, rows.segment_keys_max()));
+    for (int64_t item = bounds[static_cast<size_t>(part)];
+         item < bounds[static_cast<size_t>(part) + 1]; ++item) {
+      const int64_t segment = item / spec_.heads;
+      const int64_t head = item % spec_.heads;
+      RabForward(problem, segment, segment + 1, head, head + 1, out.data(), nullptr,
+                 scratch.data());
+    }
   });
   Matrix projected;
   GRAB_RETURN_IF_ERROR(LinearTo(prefix + "attention.out", queries, d, d, out, projected));
@@ -240,7 +257,7 @@ StatusOr<Forward::Matrix> Forward::Ffn(const std::string& prefix, int64_t rows,
   Matrix hidden, out;
   GRAB_RETURN_IF_ERROR(
       LinearTo(prefix + "ffn.hidden", rows, spec_.d_model, spec_.ffn_hidden, x, hidden));
-  Gelu(static_cast<int64_t>(hidden.size()), hidden.data());
+  GeluForward(static_cast<int64_t>(hidden.size()), hidden.data(), hidden.data());
   GRAB_RETURN_IF_ERROR(
       LinearTo(prefix + "ffn.out", rows, spec_.ffn_hidden, spec_.d_model, hidden, out));
   return out;

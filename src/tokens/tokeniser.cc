@@ -57,6 +57,16 @@ void AppendDense(const FieldColumn& field, uint32_t width, size_t index, SlotCol
 
 }  // namespace
 
+void Clear(TokenColumns& columns) {
+  for (SlotColumn& column : columns.columns) {
+    column.offsets.resize(1);
+    column.keys.clear();
+    column.weights.clear();
+    column.dense.clear();
+  }
+  columns.rows = 0;
+}
+
 Tokeniser::Tokeniser(const TokenSpec& spec, TokenView view) : spec_(spec) {
   for (size_t i = 0; i < spec.slots.size(); ++i) {
     const TokenSlot& slot = spec.slots[i];

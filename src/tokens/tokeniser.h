@@ -27,6 +27,9 @@ struct TokenColumns {
   uint32_t rows = 0;
 };
 
+// Takes all rows out, and keeps the memory.
+void Clear(TokenColumns& columns);
+
 // Appends events to the columns of one view. The spec must outlive it.
 class Tokeniser {
  public:

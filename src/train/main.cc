@@ -6,6 +6,7 @@
 #include <cstdio>
 
 #include "config/config.h"
+#include "kernels/simd_target.h"
 #include "train/trainer.h"
 
 namespace grab {
@@ -58,6 +59,7 @@ int Main(int argc, char** argv) {
   const StatusOr<ModelKind> kind = ParseModelKind(model);
   if (!kind.ok()) return Fail(kind.status());
   options.kind = *kind;
+  if (const Status status = ForceSimdTargetOfEnvironment(); !status.ok()) return Fail(status);
   TuneProcess();
   const std::unique_ptr<Progress> progress = MakeConsoleProgress();
   const Status status = Train(*config, options, *progress);

@@ -2,9 +2,10 @@
 
 #include <ATen/Parallel.h>
 
+#include "base/aligned_buffer.h"
 #include "base/check.h"
 #include "kernels/embedding_pool.h"
-#include "kernels/rab_attention.h"
+#include "kernels/rab_simd.h"
 
 namespace grab {
 namespace {
@@ -129,23 +130,83 @@ RabInputs<T> Inputs(const torch::Tensor& q, const torch::Tensor& kv, const torch
           2 * d,           position.data_ptr<T>(), time.data_ptr<T>(),   action.data_ptr<T>()};
 }
 
+struct SavedAttention {
+  const torch::Tensor &q, &kv, &position, &time, &action, &out, &log_sum;
+};
+
+void AttentionForward(const ChannelRows& rows, const SavedAttention& a, double) {
+  const RabShape shape = rows.Shape(a.q.size(0));
+  at::parallel_for(0, shape.heads, 1, [&](int64_t begin, int64_t end) {
+    RabAttentionForward<double>(shape, rows.Visibility(shape.queries),
+                                Inputs<double>(a.q, a.kv, a.position, a.time, a.action), begin, end,
+                                a.out.data_ptr<double>(), a.log_sum.data_ptr<double>());
+  });
+}
+
+// The problem of the SIMD kernels, and the codebooks it points to.
+struct PackedProblem {
+  PackedProblem(const ChannelRows& rows, const SavedAttention& a)
+      : codebooks(torch::empty({RabCodebookFloats(rows.Shape(a.q.size(0)))}, torch::kFloat32)),
+        problem(rows.Problem(a.q.size(0), Inputs<float>(a.q, a.kv, a.position, a.time, a.action),
+                             codebooks.data_ptr<float>())) {
+    PackRabCodebooks(problem.shape, problem.inputs.codebook_position, problem.inputs.codebook_time,
+                     problem.inputs.codebook_action, codebooks.data_ptr<float>());
+  }
+  torch::Tensor codebooks;
+  RabProblem problem;
+};
+
+void AttentionForward(const ChannelRows& rows, const SavedAttention& a, float) {
+  const PackedProblem packed(rows, a);
+  const RabShape& shape = packed.problem.shape;
+  at::parallel_for(0, shape.heads, 1, [&](int64_t begin, int64_t end) {
+    const AlignedBuffer scratch(RabForwardScratchBytes(shape, rows.segment_keys_max()));
+    RabForward(packed.problem, 0, packed.problem.segment_count, begin, end, a.out.data_ptr<float>(),
+               a.log_sum.data_ptr<float>(), scratch.data());
+  });
+}
+
+template <class T>
+RabGradients<T> GradientsIn(variable_list& d) {
+  T* d_kv = d[1].data_ptr<T>();
+  return {d[0].data_ptr<T>(), d_kv, d_kv + d[0].size(1), d[2].data_ptr<T>(), d[3].data_ptr<T>(),
+          d[4].data_ptr<T>()};
+}
+
+void AttentionBackward(const ChannelRows& rows, const SavedAttention& a, const torch::Tensor& d_out,
+                       variable_list& d, double) {
+  const RabShape shape = rows.Shape(a.q.size(0));
+  at::parallel_for(0, shape.heads, 1, [&](int64_t begin, int64_t end) {
+    RabAttentionBackward<double>(shape, rows.Visibility(shape.queries),
+                                 Inputs<double>(a.q, a.kv, a.position, a.time, a.action), begin,
+                                 end, a.out.data_ptr<double>(), a.log_sum.data_ptr<double>(),
+                                 d_out.data_ptr<double>(), GradientsIn<double>(d));
+  });
+}
+
+void AttentionBackward(const ChannelRows& rows, const SavedAttention& a, const torch::Tensor& d_out,
+                       variable_list& d, float) {
+  const PackedProblem packed(rows, a);
+  const RabShape& shape = packed.problem.shape;
+  at::parallel_for(0, shape.heads, 1, [&](int64_t begin, int64_t end) {
+    const AlignedBuffer scratch(RabBackwardScratchBytes(shape, rows.segment_keys_max()));
+    RabBackward(packed.problem, 0, packed.problem.segment_count, begin, end,
+                a.out.data_ptr<float>(), a.log_sum.data_ptr<float>(), d_out.data_ptr<float>(),
+                GradientsIn<float>(d), scratch.data());
+  });
+}
+
+// f32 runs the SIMD kernels, f64 (gradient checks) their reference.
 struct AttentionFunction : torch::autograd::Function<AttentionFunction> {
   static torch::Tensor forward(AutogradContext* context, RowsPointer rows, torch::Tensor q,
                                torch::Tensor kv, torch::Tensor position, torch::Tensor time,
                                torch::Tensor action) {
     q = q.contiguous();
     kv = kv.contiguous();
-    const RabShape shape = rows->Shape(q.size(0));
     torch::Tensor out = torch::empty_like(q);
-    torch::Tensor log_sum = torch::empty({shape.queries, shape.heads}, q.options());
-    Dispatch(q.scalar_type(), [&](auto t) {
-      using T = decltype(t);
-      at::parallel_for(0, shape.heads, 1, [&](int64_t begin, int64_t end) {
-        RabAttentionForward<T>(shape, rows->Visibility(shape.queries),
-                               Inputs<T>(q, kv, position, time, action), begin, end,
-                               out.data_ptr<T>(), log_sum.data_ptr<T>());
-      });
-    });
+    torch::Tensor log_sum = torch::empty({q.size(0), rows->Shape(q.size(0)).heads}, q.options());
+    const SavedAttention saved = {q, kv, position, time, action, out, log_sum};
+    Dispatch(q.scalar_type(), [&](auto t) { AttentionForward(*rows, saved, t); });
     context->saved_data["rows"] = Hold(rows);
     context->save_for_backward({q, kv, position, time, action, out, log_sum});
     return out;
@@ -153,24 +214,14 @@ struct AttentionFunction : torch::autograd::Function<AttentionFunction> {
 
   static variable_list backward(AutogradContext* context, variable_list d_outs) {
     const RowsPointer rows = HeldIn<RowsPointer>(context->saved_data["rows"]);
-    const variable_list saved = context->get_saved_variables();
+    const variable_list s = context->get_saved_variables();
     const torch::Tensor d_out = d_outs[0].contiguous();
-    variable_list gradients = {torch::Tensor()};
-    for (size_t i = 0; i < 5; ++i) gradients.push_back(torch::zeros_like(saved[i]));
-    const RabShape shape = rows->Shape(saved[0].size(0));
-    Dispatch(d_out.scalar_type(), [&](auto t) {
-      using T = decltype(t);
-      T* d_kv = gradients[2].data_ptr<T>();
-      const RabGradients<T> to = {gradients[1].data_ptr<T>(), d_kv,
-                                  d_kv + saved[0].size(1),    gradients[3].data_ptr<T>(),
-                                  gradients[4].data_ptr<T>(), gradients[5].data_ptr<T>()};
-      at::parallel_for(0, shape.heads, 1, [&](int64_t begin, int64_t end) {
-        RabAttentionBackward<T>(shape, rows->Visibility(shape.queries),
-                                Inputs<T>(saved[0], saved[1], saved[2], saved[3], saved[4]), begin,
-                                end, saved[5].data_ptr<T>(), saved[6].data_ptr<T>(),
-                                d_out.data_ptr<T>(), to);
-      });
-    });
+    variable_list gradients;
+    for (size_t i = 0; i < 5; ++i) gradients.push_back(torch::zeros_like(s[i]));
+    const SavedAttention saved = {s[0], s[1], s[2], s[3], s[4], s[5], s[6]};
+    Dispatch(d_out.scalar_type(),
+             [&](auto t) { AttentionBackward(*rows, saved, d_out, gradients, t); });
+    gradients.insert(gradients.begin(), torch::Tensor());
     return gradients;
   }
 };

@@ -1,7 +1,7 @@
 // The main job with the real binaries on a small world: all of its files, a parity of serving and
-// training scores within 1e-5, the same table from the same seed, and a trainer that finds
-// something: with the true probabilities at hand, GRAB must be above chance by more than five
-// standard errors of an AUC on these rows.
+// training scores within 1e-5, in batches and replayed through the serving engine, the same table
+// from the same seed, and a trainer that finds something: with the true probabilities at hand, GRAB
+// must be above chance by more than five standard errors of an AUC on these rows.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -49,6 +49,23 @@ TEST(MainJob, FromSimulatedLogToScoresWithoutLibtorch) {
   // rows are clicks.
   EXPECT_GT(auc, 0.5 + 5 * std::sqrt(1.0 / (12.0 * rows / 6.0))) << results;
   EXPECT_GT(results["true_auc"].get<double>(), auc);
+
+  // The serving engine, timelines replayed event by event, scores the same.
+  const CommandResult engine =
+      RunCommand({GRAB_BINARY, "score", "--engine", "--model", dir.File("a/model"), "--shards",
+                  dir.File("a/shards"), "--out", dir.File("a/engine_scores.csv"), "--compare",
+                  dir.File("a/scores.csv")});
+  ASSERT_EQ(engine.exit_code, 0) << engine.err;
+  const nlohmann::json parity = ReadJson(dir.File("a/score_parity.json"));
+  EXPECT_LE(parity["score_parity_max_abs_diff"].get<double>(), 1e-5);
+  EXPECT_EQ(parity["rows"].get<double>(), rows);
+
+  // A low precision is not written unmeasured.
+  const CommandResult unmeasured =
+      RunCommand({GRAB_BINARY, "export", "--run", dir.File("a/grab-seed1"), "--out",
+                  dir.File("a/bf16"), "--precision", "bf16"});
+  EXPECT_NE(unmeasured.exit_code, 0);
+  EXPECT_THAT(unmeasured.err, ::testing::HasSubstr("--shards"));
 
   const CommandResult second = RunJob(dir.File("b"));
   ASSERT_EQ(second.exit_code, 0) << second.err;

@@ -143,7 +143,7 @@ TEST(ModelFilesTest, AnExportedModelIsTheModel) {
       // Values whose bits a text format or an arithmetic step would lose.
       model.weights.begin()->second[0] = -0.0f;
       model.tables[0].values(1)[0] = std::numeric_limits<float>::denorm_min();
-      const auto path = ExportModel(model, 123, dir.path());
+      const auto path = ExportModel(model, 123, Precision::kF32, dir.path());
       ASSERT_TRUE(path.ok()) << path.status();
       EXPECT_EQ(*path, dir.File("step-000000000123"));
       for (const std::string& from : {*path, dir.path()}) {
@@ -323,10 +323,45 @@ TEST(ModelFilesTest, WrongTensorsAreRefusedByFileAndName) {
   }
 }
 
+TEST(ModelFilesTest, ThePrecisionIsKept) {
+  const Model model = testing::MakeModel(testing::MakeConfig(), ModelKind::kGrab, 1);
+  TempDir dir;
+  uint64_t step = 0;
+  for (const Precision precision : {Precision::kF32, Precision::kBf16, Precision::kInt8}) {
+    const auto path = ExportModel(model, ++step, precision, dir.path());
+    ASSERT_TRUE(path.ok()) << path.status();
+    EXPECT_EQ(LoadModel(*path)->precision, precision);
+  }
+}
+
+// A training checkpoint's state names no precision; what is named must be one.
+TEST(ModelFilesTest, ThePrecisionIsChecked) {
+  const Model model = testing::MakeModel(testing::MakeConfig(), ModelKind::kGrab, 1);
+  const struct {
+    const char* state;
+    bool ok;
+  } kStates[] = {{"{}", true},
+                 {R"({"pass": 3})", true},
+                 {R"({"precision": "bf16"})", true},
+                 {R"({"precision": "fp8"})", false},
+                 {R"({"precision": 8})", false}};
+  for (const auto& [state, ok] : kStates) {
+    TempDir dir;
+    const auto path = ExportModel(model, 1, Precision::kF32, dir.File("from"));
+    ASSERT_TRUE(path.ok()) << path.status();
+    const auto writer = *CheckpointWriter::Begin(dir.File("to"), 1);
+    for (const char* name : {kSpecFile, kWeightsFile, kTablesFile}) {
+      std::filesystem::copy_file(JoinPath(*path, name), writer->Path(name));
+    }
+    ASSERT_TRUE(writer->Commit(state).ok());
+    EXPECT_EQ(LoadModel(writer->dir()).ok(), ok) << state;
+  }
+}
+
 class DamageTest : public ::testing::Test {
  protected:
   void SetUp() override {
-    const auto path = ExportModel(model_, 1, dir_.path());
+    const auto path = ExportModel(model_, 1, Precision::kF32, dir_.path());
     ASSERT_TRUE(path.ok()) << path.status();
     path_ = *path;
   }
@@ -376,7 +411,7 @@ TEST_F(DamageTest, AMissingManifestOrFileIsNamed) {
 
 TEST_F(DamageTest, AnOlderModelStandsInForADamagedOne) {
   const Model newer = testing::MakeModel(testing::MakeConfig(), ModelKind::kGrab, 7);
-  const auto newer_path = ExportModel(newer, 2, dir_.path());
+  const auto newer_path = ExportModel(newer, 2, Precision::kF32, dir_.path());
   ASSERT_TRUE(newer_path.ok()) << newer_path.status();
   EXPECT_EQ(LoadModel(dir_.path())->step, 2u);
   std::filesystem::remove(JoinPath(*newer_path, kTablesFile));
@@ -388,7 +423,7 @@ TEST_F(DamageTest, AnOlderModelStandsInForADamagedOne) {
 
 TEST_F(DamageTest, TheSameStepTwiceLeavesTheFirst) {
   const Model other = testing::MakeModel(testing::MakeConfig(), ModelKind::kGrab, 8);
-  const Status status = ExportModel(other, 1, dir_.path()).status();
+  const Status status = ExportModel(other, 1, Precision::kF32, dir_.path()).status();
   EXPECT_EQ(status.code(), absl::StatusCode::kAlreadyExists) << status;
   EXPECT_THAT(std::string(status.message()), HasSubstr(path_));
   const auto loaded = LoadModel(path_);

@@ -21,6 +21,16 @@ TEST(RunProcess, PassesArgumentsUnchanged) {
   EXPECT_EQ(RunProcess({"test", "a 'b' \"c\" $d *", "=", "a 'b' \"c\" $d *"}).value(), 0);
 }
 
+TEST(FindBinary, LooksBesideTheRunningBinaryThenInPath) {
+  const std::string self = ExecutablePath().value();
+  EXPECT_EQ(FindBinary(self.substr(self.rfind('/') + 1), "X").value(), self);
+  EXPECT_THAT(FindBinary("sh", "X").value(), testing::EndsWith("/sh"));
+  const StatusOr<std::string> missing = FindBinary("no-such-binary", "GRAB_BUILD_X");
+  EXPECT_TRUE(absl::IsNotFound(missing.status()));
+  EXPECT_THAT(std::string(missing.status().message()),
+              testing::AllOf(HasSubstr("no-such-binary"), HasSubstr("GRAB_BUILD_X=ON")));
+}
+
 TEST(RunProcess, SignalsAndMissingBinariesAreErrors) {
   const StatusOr<int> killed = RunProcess({"sh", "-c", "kill -9 $$"});
   EXPECT_THAT(std::string(killed.status().message()), HasSubstr("signal 9"));

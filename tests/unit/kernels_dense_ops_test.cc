@@ -42,42 +42,5 @@ TEST(DenseOps, LinearEqualsTheProduct) {
   }
 }
 
-TEST(DenseOps, ElementwiseFormulas) {
-  Rng rng(6);
-  for (const int64_t n : {1, 7, 8, 9, 31, 64}) {
-    const std::vector<float> x = Normals(rng, n), g = Normals(rng, n);
-    std::vector<float> gelu = x, gated = x, sum = x;
-    Gelu(n, gelu.data());
-    SigmoidGate(n, g.data(), gated.data());
-    Add(n, g.data(), sum.data());
-    for (size_t i = 0; i < x.size(); ++i) {
-      EXPECT_NEAR(gelu[i], 0.5 * x[i] * (1 + std::erf(x[i] / std::sqrt(2.0))), 1e-6);
-      EXPECT_NEAR(gated[i], x[i] / (1 + std::exp(-double(g[i]))), 1e-6);
-      EXPECT_EQ(sum[i], x[i] + g[i]);
-    }
-  }
-}
-
-TEST(DenseOps, LayerNormHasMeanZeroAndVarianceOneBeforeScaling) {
-  Rng rng(7);
-  for (const int64_t width : {2, 5, 16, 33}) {
-    std::vector<float> x = Normals(rng, 3 * width);
-    for (float& value : x) value = value * 3 + 100;  // a large mean must not cost precision
-    const std::vector<float> scale(static_cast<size_t>(width), 2.0f),
-        shift(static_cast<size_t>(width), 0.5f);
-    LayerNorm(3, width, x.data(), scale.data(), shift.data(), x.data());
-    for (int64_t r = 0; r < 3; ++r) {
-      double mean = 0, square = 0;
-      for (int64_t d = 0; d < width; ++d) {
-        const double value = (x[static_cast<size_t>(r * width + d)] - 0.5) / 2;
-        mean += value / double(width);
-        square += value * value / double(width);
-      }
-      EXPECT_NEAR(mean, 0.0, 1e-5);
-      EXPECT_NEAR(square, 1.0, 1e-3);  // the epsilon in the denominator takes up to 1e-5 / variance
-    }
-  }
-}
-
 }  // namespace
 }  // namespace grab

@@ -1,0 +1,25 @@
+#include "bench/ours_train.h"
+
+#include "train/sparse.h"
+
+namespace grab::bench {
+
+OursTrainStep::OursTrainStep(const World& world, const Batch& batch, int threads)
+    : batch_(batch),
+      tables_(MakeTables(world, SparseOptimiser::kAdagrad)),
+      lookup_(world.spec.tokens),
+      net_(world.spec, kSeed),
+      workers_(world.spec, net_, threads),
+      optimiser_(net_.weights(), kWeightDecay) {}
+
+double OursTrainStep::Step() {
+  const BatchLookup lookup = lookup_.FindOrInsert(batch_, 0.0, kSeed, tables_);
+  const std::vector<torch::Tensor> rows = GatherRows(tables_, lookup, true);
+  const double value = workers_.Backward(batch_, lookup, rows, {1.0});
+  const double norm = GradientNorm(net_.weights(), workers_.pool());
+  optimiser_.Step(kDenseRate, ClipFactor(norm, kClipNorm), workers_.pool());
+  UpdateRows(lookup, rows, kTableRate, tables_, workers_.pool());
+  return value;
+}
+
+}  // namespace grab::bench
