@@ -289,6 +289,7 @@ struct ModelConfig {
   int64_t layers = 2;
   int64_t heads = 4;
   int64_t ffn_hidden = 128;
+  int64_t latent_width = 0;
   std::string norm = "pre";
   bool target_mix = true;
   int64_t position_buckets = 32;
@@ -307,6 +308,10 @@ struct ModelConfig {
     v.Setting("heads", heads, "Attention heads; must divide d_model.", Between(1, 256));
     v.Setting("ffn_hidden", ffn_hidden, "Hidden width of the feed-forward part.",
               Between(1, 1 << 20));
+    v.Setting("latent_width", latent_width,
+              "Width of a shared latent that queries, keys and values are made from, so that a "
+              "cache holds only it; 0: none, they are made from the token.",
+              Between(0, 65536));
     v.Setting("norm", norm, "Where LayerNorm stands: before (pre) or after (post) a sublayer.",
               OneOf({"pre", "post"}));
     v.Setting("target_mix", target_mix, "Mix the channels at full tokens before each layer.",
@@ -346,6 +351,7 @@ struct TrainConfig {
   double checkpoint_minutes = 10.0;
   int64_t checkpoints_kept = 2;
   int64_t threads = 0;
+  std::string precision = "f32";
 
   template <class V>
   void Visit(V& v) {
@@ -400,6 +406,11 @@ struct TrainConfig {
         "resumed run had. Results are the same bits for the same number, and differ by rounding "
         "between numbers.",
         Between(0, 1024));
+    v.Setting(
+        "precision", precision,
+        "Operands of the large matrix products of training steps: f32, or bf16 with f32 sums. "
+        "Weights, everything else and evaluation are f32.",
+        OneOf({"f32", "bf16"}));
   }
 };
 

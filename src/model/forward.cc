@@ -204,16 +204,23 @@ StatusOr<Forward::Matrix> Forward::Layer(const std::string& prefix, const Channe
 }
 
 StatusOr<Forward::Matrix> Forward::Attention(const std::string& prefix, const ChannelRows& rows,
-                                             const Matrix& x, int64_t queries) const {
+                                             const Matrix& tokens, int64_t queries) const {
   const int64_t d = spec_.d_model;
+  const int64_t width = spec_.latent_width > 0 ? spec_.latent_width : d;
+  Matrix latent;
+  if (spec_.latent_width > 0) {
+    GRAB_RETURN_IF_ERROR(
+        LinearTo(prefix + "attention.latent", rows.rows(), d, width, tokens, latent));
+  }
+  const Matrix& x = spec_.latent_width > 0 ? latent : tokens;
   const float* weight = W(prefix + "attention.qkv.weight");
   const float* bias = W(prefix + "attention.qkv.bias");
   Matrix q(static_cast<size_t>(queries * d));
   Matrix kv(static_cast<size_t>(rows.rows() * 2 * d));
-  GRAB_RETURN_IF_ERROR(
-      Linear(queries, d, d, x.data() + (rows.rows() - queries) * d, d, weight, bias, q.data(), d));
-  GRAB_RETURN_IF_ERROR(
-      Linear(rows.rows(), 2 * d, d, x.data(), d, weight + d * d, bias + d, kv.data(), 2 * d));
+  GRAB_RETURN_IF_ERROR(Linear(queries, d, width, x.data() + (rows.rows() - queries) * width, width,
+                              weight, bias, q.data(), d));
+  GRAB_RETURN_IF_ERROR(Linear(rows.rows(), 2 * d, width, x.data(), width, weight + d * width,
+                              bias + d, kv.data(), 2 * d));
   Matrix out(q.size());
   const RabInputs<float> inputs = {q.data(),
                                    kv.data(),

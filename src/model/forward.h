@@ -41,8 +41,8 @@ class Forward {
   Status Mix(int64_t layer, int64_t rows, std::vector<Matrix>& full) const;
   StatusOr<Matrix> Layer(const std::string& prefix, const ChannelRows& rows, const Matrix& x,
                          int64_t queries) const;
-  StatusOr<Matrix> Attention(const std::string& prefix, const ChannelRows& rows, const Matrix& x,
-                             int64_t queries) const;
+  StatusOr<Matrix> Attention(const std::string& prefix, const ChannelRows& rows,
+                             const Matrix& tokens, int64_t queries) const;
   StatusOr<Matrix> Ffn(const std::string& prefix, int64_t rows, const Matrix& x) const;
 
   const Model& model_;

@@ -48,6 +48,9 @@ const char* PrecisionName(Precision precision) {
 StatusOr<std::unique_ptr<PackedModel>> PackedModel::Create(const Model& model,
                                                            Precision precision) {
   GRAB_RETURN_IF_ERROR(CheckWidths(model.spec));
+  if (model.spec.latent_width > 0) {
+    return absl::UnimplementedError("a model with a shared latent cannot be served yet");
+  }
   return std::unique_ptr<PackedModel>(new PackedModel(model, precision));
 }
 

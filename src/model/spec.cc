@@ -26,7 +26,9 @@ void AddTokenizer(const std::string& name, int64_t width, const ModelSpec& spec,
 void AddLayer(const std::string& prefix, const ModelSpec& spec, std::vector<WeightSpec>& weights) {
   const int64_t d = spec.d_model;
   AddNorm(prefix + "attention.norm", d, weights);
-  AddLinear(prefix + "attention.qkv", 3 * d, d, weights);
+  if (spec.latent_width > 0) AddLinear(prefix + "attention.latent", spec.latent_width, d, weights);
+  AddLinear(prefix + "attention.qkv", 3 * d, spec.latent_width > 0 ? spec.latent_width : d,
+            weights);
   AddLinear(prefix + "attention.out", d, d, weights);
   const auto codebook = [&](const char* name, int64_t buckets) {
     weights.push_back(
@@ -82,6 +84,7 @@ Status CheckSizes(const ModelSpec& spec) {
   GRAB_RETURN_IF_ERROR(CheckRange("layers", spec.layers, 1, 256));
   GRAB_RETURN_IF_ERROR(CheckRange("heads", spec.heads, 1, 256));
   GRAB_RETURN_IF_ERROR(CheckRange("ffn_hidden", spec.ffn_hidden, 1, 1 << 20));
+  GRAB_RETURN_IF_ERROR(CheckRange("latent_width", spec.latent_width, 0, 65536));
   GRAB_RETURN_IF_ERROR(CheckRange("position_buckets", spec.position_buckets, 2, 4096));
   GRAB_RETURN_IF_ERROR(CheckRange("time_buckets", spec.time_buckets, 2, 4096));
   GRAB_RETURN_IF_ERROR(CheckRange("time_max_s", spec.time_max_s, 2, 1e12));
@@ -161,6 +164,7 @@ StatusOr<ModelSpec> ModelSpec::FromConfig(const Config& config, ModelKind kind,
     spec.layers = model.layers;
     spec.heads = model.heads;
     spec.ffn_hidden = model.ffn_hidden;
+    spec.latent_width = model.latent_width;
     spec.position_buckets = model.position_buckets;
     spec.time_buckets = model.time_buckets;
     spec.time_max_s = model.time_max_s;
@@ -179,23 +183,25 @@ nlohmann::json ModelSpec::ToJson() const {
                             {"window_len", channel.plan.window_len},
                             {"window_time_ms", channel.plan.window_time_ms}});
   }
-  return {{"format", "grab-model"},
-          {"version", 1},
-          {"kind", ModelKindName(kind)},
-          {"tokens", tokens.ToJson()},
-          {"tasks", tasks},
-          {"tokenizer_hidden", tokenizer_hidden},
-          {"d_model", d_model},
-          {"head_hidden", head_hidden},
-          {"channels", channel_list},
-          {"layers", layers},
-          {"heads", heads},
-          {"ffn_hidden", ffn_hidden},
-          {"position_buckets", position_buckets},
-          {"time_buckets", time_buckets},
-          {"time_max_s", time_max_s},
-          {"pre_norm", pre_norm},
-          {"target_mix", target_mix}};
+  nlohmann::json json = {{"format", "grab-model"},
+                         {"version", 1},
+                         {"kind", ModelKindName(kind)},
+                         {"tokens", tokens.ToJson()},
+                         {"tasks", tasks},
+                         {"tokenizer_hidden", tokenizer_hidden},
+                         {"d_model", d_model},
+                         {"head_hidden", head_hidden},
+                         {"channels", channel_list},
+                         {"layers", layers},
+                         {"heads", heads},
+                         {"ffn_hidden", ffn_hidden},
+                         {"position_buckets", position_buckets},
+                         {"time_buckets", time_buckets},
+                         {"time_max_s", time_max_s},
+                         {"pre_norm", pre_norm},
+                         {"target_mix", target_mix}};
+  if (latent_width > 0) json["latent_width"] = latent_width;
+  return json;
 }
 
 StatusOr<ModelSpec> ModelSpec::FromJson(const nlohmann::json& json) {
@@ -213,6 +219,9 @@ StatusOr<ModelSpec> ModelSpec::FromJson(const nlohmann::json& json) {
   for (const char* key : {"tokenizer_hidden", "d_model", "layers", "heads", "ffn_hidden",
                           "position_buckets", "time_buckets"}) {
     if (!integer(key)) return invalid(absl::StrCat("'", key, "' must be an integer"));
+  }
+  if (json.contains("latent_width") && !integer("latent_width")) {
+    return invalid("'latent_width' must be an integer");
   }
   for (const char* key : {"tasks", "head_hidden", "channels"}) {
     if (!json.contains(key) || !json[key].is_array()) {
@@ -258,6 +267,7 @@ StatusOr<ModelSpec> ModelSpec::FromJson(const nlohmann::json& json) {
   spec.layers = json["layers"].get<int64_t>();
   spec.heads = json["heads"].get<int64_t>();
   spec.ffn_hidden = json["ffn_hidden"].get<int64_t>();
+  if (json.contains("latent_width")) spec.latent_width = json["latent_width"].get<int64_t>();
   spec.position_buckets = json["position_buckets"].get<int64_t>();
   spec.time_buckets = json["time_buckets"].get<int64_t>();
   spec.time_max_s = json["time_max_s"].get<double>();

@@ -43,6 +43,7 @@ struct ModelSpec {
   int64_t layers = 0;
   int64_t heads = 0;
   int64_t ffn_hidden = 0;
+  int64_t latent_width = 0;  // 0: queries, keys and values are made from the token itself
   int64_t position_buckets = 0;
   int64_t time_buckets = 0;
   double time_max_s = 0.0;
@@ -58,7 +59,8 @@ struct ModelSpec {
 
   // Every dense weight, in a fixed order:
   //   tokenizer.{partial,full}.norm.{scale,shift} .hidden.{weight,bias} .out.{weight,bias}
-  //   .gate.{weight,bias} channel.C.layer.L.attention.norm.* .qkv.{weight,bias} .out.{weight,bias}
+  //   .gate.{weight,bias} channel.C.layer.L.attention.norm.* .latent.{weight,bias} (with a latent)
+  //   .qkv.{weight,bias} .out.{weight,bias}
   //   .codebook_{position,time,action} channel.C.layer.L.ffn.norm.* .hidden.{weight,bias}
   //   .out.{weight,bias} mix.L.{weight,bias}    channel.C.norm.* (pre-norm)    head.I.{weight,bias}
   // A weight of a linear layer is [out, in]; codebooks are [heads, buckets, head_width].

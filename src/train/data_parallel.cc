@@ -9,9 +9,9 @@
 
 namespace grab {
 
-DataParallel::DataParallel(const ModelSpec& spec, const Net& net, int threads)
+DataParallel::DataParallel(const ModelSpec& spec, const Net& net, int threads, Precision precision)
     : spec_(spec), net_(net), pool_(threads) {
-  for (int w = 0; w < threads; ++w) workers_.push_back({net.Alias(), {}, 0.0});
+  for (int w = 0; w < threads; ++w) workers_.push_back({net.Alias(precision), {}, 0.0});
   pool_.Run([](int) { at::set_num_threads(1); });
 }
 
@@ -71,8 +71,7 @@ std::vector<float> DataParallel::Logits(const Batch& batch, const BatchLookup& l
     if (static_cast<size_t>(w) >= parts.size()) return;
     torch::NoGradGuard no_grad;
     const BatchPart& part = parts[static_cast<size_t>(w)];
-    const torch::Tensor scores =
-        workers_[static_cast<size_t>(w)].net.Forward(part.batch, part.lookup, rows).contiguous();
+    const torch::Tensor scores = net_.Forward(part.batch, part.lookup, rows).contiguous();
     const float* from = scores.data_ptr<float>();
     for (const uint32_t row : part.full_rows) {
       std::copy(from, from + tasks, logits.begin() + static_cast<ptrdiff_t>(row * tasks));

@@ -17,9 +17,11 @@ namespace grab {
 
 class DataParallel {
  public:
-  // `spec` and `net` must outlive it; workers read the weights of `net` where they lie. libtorch's
-  // own threads are set to 1, for the calling thread too.
-  DataParallel(const ModelSpec& spec, const Net& net, int threads);
+  // `spec` and `net` must outlive it; workers read the weights of `net` where they lie.
+  // `precision`: of Backward's products. libtorch's own threads are set to 1, for the calling
+  // thread too.
+  DataParallel(const ModelSpec& spec, const Net& net, int threads,
+               Precision precision = Precision::kF32);
 
   int threads() const { return pool_.threads(); }
   WorkerPool& pool() { return pool_; }
@@ -30,7 +32,7 @@ class DataParallel {
   double Backward(const Batch& batch, const BatchLookup& lookup,
                   const std::vector<torch::Tensor>& rows, const std::vector<double>& task_weights);
 
-  // Logits [batch.full.rows, tasks], row by row.
+  // Logits [batch.full.rows, tasks], row by row, in the net's own precision.
   std::vector<float> Logits(const Batch& batch, const BatchLookup& lookup,
                             const std::vector<torch::Tensor>& rows);
 

@@ -47,8 +47,9 @@ Net::Net(const ModelSpec& spec, uint64_t seed, torch::ScalarType type) : spec_(s
   }
 }
 
-Net Net::Alias() const {
+Net Net::Alias(Precision precision) const {
   Net alias = *this;
+  alias.precision_ = precision;
   for (auto& [name, weight] : alias.weights_) weight = weight.detach().requires_grad_(true);
   return alias;
 }
@@ -151,8 +152,13 @@ torch::Tensor Net::Layer(const std::string& prefix, const std::shared_ptr<const 
 torch::Tensor Net::Attention(const std::string& prefix,
                              const std::shared_ptr<const ChannelRows>& rows, const torch::Tensor& x,
                              const LayerNormWeights& norm, const torch::Tensor& queried) const {
+  const LinearWeights qkv = Linear(prefix + "attention.qkv");
   const auto [q, kv] =
-      QueriesKeysValues(x, norm, Linear(prefix + "attention.qkv"), queried.size(0), precision_);
+      spec_.latent_width == 0
+          ? QueriesKeysValues(x, norm, qkv, queried.size(0), precision_)
+          : QueriesKeysValues(
+                NormedLinear(x, norm, Linear(prefix + "attention.latent"), {}, precision_), {}, qkv,
+                queried.size(0), precision_);
   const torch::Tensor out =
       RabAttention(rows, q, kv, W(prefix + "attention.codebook_position"),
                    W(prefix + "attention.codebook_time"), W(prefix + "attention.codebook_action"));

@@ -21,8 +21,9 @@ class Net {
   // the same weights whatever else draws random numbers. `spec` must outlive the net.
   Net(const ModelSpec& spec, uint64_t seed, torch::ScalarType type = torch::kFloat32);
 
-  // A net whose weights share storage with this one's but have gradients of their own.
-  Net Alias() const;
+  // A net whose weights share storage with this one's but have gradients of their own, and whose
+  // products are in `precision` (a new net's are in its own type).
+  Net Alias(Precision precision) const;
 
   // Logits [batch.full.rows, tasks]. `rows`: per table the unique rows of `lookup` [unique, dim].
   // The arguments must outlive the backward pass.

@@ -66,7 +66,7 @@ class Trainer {
   Status AfterStep(double loss);
   Status Validate();
   Status SaveCheckpoint();
-  Status ChooseThreads();
+  Status StartWorkers();
   Status LogSkipped(const std::vector<std::string>& skipped);
   Status Finish();
   StatusOr<nlohmann::json> EvaluateSplit(Split split, bool frozen, const char* scores_file);
@@ -127,20 +127,28 @@ Status Trainer::Prepare() {
         absl::StrCat(options_.out_dir,
                      ": already holds a run; continue it with --resume or choose another --out"));
   }
-  GRAB_RETURN_IF_ERROR(ChooseThreads());
+  GRAB_RETURN_IF_ERROR(StartWorkers());
   GRAB_RETURN_IF_ERROR(MakeDirectories(checkpoints));
   GRAB_RETURN_IF_ERROR(WriteFileDurably(Path("config.toml"), DumpConfig(config_)));
   GRAB_RETURN_IF_ERROR(WriteSpec(spec_, Path(kSpecFile)));
   GRAB_ASSIGN_OR_RETURN(log_, RunLog::Open(Path("log.jsonl")));
   first_step_ = state_.counters.step;
-  GRAB_RETURN_IF_ERROR(log_->Write(
-      {{"event", "start"}, {"step", state_.counters.step}, {"threads", state_.counters.threads}}));
+  GRAB_RETURN_IF_ERROR(log_->Write({{"event", "start"},
+                                    {"step", state_.counters.step},
+                                    {"threads", state_.counters.threads},
+                                    {"precision", train_.precision}}));
   return LogSkipped(skipped);
 }
 
 // A run keeps the number of workers it began with: with another one, what follows would not be what
 // an uninterrupted run computes.
-Status Trainer::ChooseThreads() {
+Status Trainer::StartWorkers() {
+  const Precision precision = train_.precision == "bf16" ? Precision::kBf16 : Precision::kF32;
+  if (!Supported(precision)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("train.precision = \"", train_.precision,
+                     "\": oneDNN has no such products on this machine"));
+  }
   int64_t& threads = state_.counters.threads;
   if (options_.resume && train_.threads != 0 && train_.threads != threads) {
     return absl::InvalidArgumentError(absl::StrCat(
@@ -148,7 +156,7 @@ Status Trainer::ChooseThreads() {
         train_.threads, "; resume with train.threads = ", threads, " or 0"));
   }
   if (!options_.resume) threads = train_.threads != 0 ? train_.threads : DefaultThreads();
-  workers_.emplace(spec_, state_.net, static_cast<int>(threads));
+  workers_.emplace(spec_, state_.net, static_cast<int>(threads), precision);
   return absl::OkStatus();
 }
 

@@ -44,6 +44,7 @@ struct Variant {
   bool mix;
   size_t channels;
   int64_t layers;
+  int64_t latent = 0;
 };
 
 Config VariantConfig(const Variant& variant) {
@@ -52,14 +53,13 @@ Config VariantConfig(const Variant& variant) {
   config.grab.model.target_mix = variant.mix;
   config.grab.model.channels.resize(variant.channels);
   config.grab.model.layers = variant.layers;
+  config.grab.model.latent_width = variant.latent;
   return config;
 }
 
-const Variant kVariants[] = {{true, true, 2, 2},
-                             {false, true, 2, 2},
-                             {true, false, 2, 3},
-                             {true, true, 1, 1},
-                             {true, true, 2, 1}};
+const Variant kVariants[] = {{true, true, 2, 2},    {false, true, 2, 2}, {true, false, 2, 3},
+                             {true, true, 1, 1},    {true, true, 2, 1},  {true, true, 2, 2, 4},
+                             {false, true, 2, 2, 9}};
 
 uint32_t UserOf(const UserBlock& block, uint32_t event) {
   uint32_t user = 0;
@@ -230,6 +230,27 @@ TEST(Invariants, LaterEventsChangeNoEarlierScore) {
         }
       }
     }
+  }
+}
+
+// A model without a latent is written as before there were any; a latent comes back from json, and
+// a wrong one is refused.
+TEST(ModelSpecJson, TheLatentIsOptionalAndChecked) {
+  Config config = MakeConfig();
+  const auto spec = [&] {
+    return *ModelSpec::FromConfig(config, ModelKind::kGrab, *Schema::FromConfig(config));
+  };
+  EXPECT_FALSE(spec().ToJson().contains("latent_width"));
+  config.grab.model.latent_width = 5;
+  nlohmann::json json = spec().ToJson();
+  const StatusOr<ModelSpec> read = ModelSpec::FromJson(json);
+  ASSERT_TRUE(read.ok()) << read.status();
+  EXPECT_EQ(read->latent_width, 5);
+  EXPECT_EQ(read->ToJson(), json);
+  for (const nlohmann::json& wrong :
+       {nlohmann::json("5"), nlohmann::json(-1), nlohmann::json(0.5), nlohmann::json(1 << 20)}) {
+    json["latent_width"] = wrong;
+    EXPECT_FALSE(ModelSpec::FromJson(json).ok()) << wrong;
   }
 }
 

@@ -236,7 +236,11 @@ class NaiveGrab {
     const int64_t heads = model_.spec.heads, width = model_.spec.d_model / heads, d = heads * width;
     const auto n = static_cast<int64_t>(x.size());
     std::vector<Vector> qkv;
-    for (const Vector& row : x) qkv.push_back(Linear(prefix + "attention.qkv", row));
+    for (const Vector& row : x) {
+      const bool latent = model_.spec.latent_width > 0;
+      qkv.push_back(Linear(prefix + "attention.qkv",
+                           latent ? Linear(prefix + "attention.latent", row) : row));
+    }
     const auto book = [&](const char* name, int64_t buckets, int64_t h, int64_t b, int64_t i) {
       return double(W(prefix + "attention.codebook_" +
                       name)[static_cast<size_t>((h * buckets + b) * width + i)]);
