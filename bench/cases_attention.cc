@@ -54,9 +54,10 @@ void RunAttentionPadded(Context& context) {
 
   Choices choices = Choices::OneThread();
   choices.users = {1, 4};
-  const int64_t sample = std::min<int64_t>(segments, choices.users.back());
   const Found padded = FindBest("padded ATen", choices, [&](const Choice& choice) {
-    return AtenAttentionPeer(*problem, {Layout::kPadded, choice.users}, sample).Run();
+    const int64_t sample = std::min(choice.users, segments);
+    return AtenAttentionPeer(*problem, {Layout::kPadded, choice.users}, sample).Run() /
+           static_cast<double>(sample);
   });
   AtenAttentionPeer by_segment(*problem, {Layout::kSegments, 1}, segments);
   const Found packed = FindBest("ATen per segment", Choices::OneThread(),

@@ -28,7 +28,7 @@ struct Repetitions {
   double turn_s_min = 0.02;  // a contender's turn repeats shorter calls until they add up to this
 };
 
-// Seconds per call, [side][round]. Every side is called once before the first round, and once,
+// Seconds per call, [side][round]. Every side is warmed up before the first round, and called once,
 // untimed, before each of its turns unless a call takes longer than a second: what the turns before
 // it left in caches and in malloc is not its doing.
 std::vector<std::vector<double>> Interleave(const std::vector<Side>& sides,

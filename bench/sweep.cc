@@ -29,7 +29,6 @@ double Measure(const Choice& choice, const std::function<double(const Choice&)>&
 Found FindBest(const std::string& peer, const Choices& choices,
                const std::function<double(const Choice&)>& run) {
   std::vector<Choice> tried;
-  std::vector<double> seconds;
   Choice best;
   double best_s = 0.0;
   const bool padded = choices.users.size() > 1;
@@ -40,7 +39,8 @@ Found FindBest(const std::string& peer, const Choices& choices,
     }
     const double s = Measure(choice, run);
     tried.push_back(choice);
-    const std::string line = absl::StrFormat("%s: %.1f ms", Describe(choice, padded), 1e3 * s);
+    const std::string line = absl::StrFormat("%s: %.1f ms%s", Describe(choice, padded), 1e3 * s,
+                                             padded ? " per user" : "");
     std::fprintf(stderr, "  %s, %s\n", peer.c_str(), line.c_str());
     absl::StrAppend(&others, others.empty() ? "" : "; ", line);
     if (tried.size() > 1 && s >= best_s) return;

@@ -30,7 +30,7 @@ struct Found {
 };
 
 // Allocators first, then threads, then users, each with the best so far of the others. `run`
-// returns the seconds of one call under a choice.
+// returns the seconds of one call under a choice; per user where there is a choice of users.
 Found FindBest(const std::string& peer, const Choices& choices,
                const std::function<double(const Choice&)>& run);
 
