@@ -1,5 +1,6 @@
-// Cached keys and values of users' histories: per user and channel one sequence of pages, a page
-// holding 64 consecutive keys of all layers, in one block of memory whose size never changes.
+// Cached keys and values of users' histories, or what they are made from: per user and channel one
+// sequence of pages, a page holding 64 consecutive keys of all layers, in one block of memory whose
+// size never changes.
 //
 // Keys of a sequence have absolute indices, counted from the user's first event in the channel; a
 // page begins at a multiple of 64. Pages that no query can see any more are given back from the

@@ -48,9 +48,6 @@ const char* PrecisionName(Precision precision) {
 StatusOr<std::unique_ptr<PackedModel>> PackedModel::Create(const Model& model,
                                                            Precision precision) {
   GRAB_RETURN_IF_ERROR(CheckWidths(model.spec));
-  if (model.spec.latent_width > 0) {
-    return absl::UnimplementedError("a model with a shared latent cannot be served yet");
-  }
   return std::unique_ptr<PackedModel>(new PackedModel(model, precision));
 }
 
@@ -119,8 +116,11 @@ PackedLayer PackedModel::PackLayer(const std::string& prefix) {
   PackedLayer layer;
   layer.attention_norm = Norm(prefix + "attention.norm");
   layer.ffn_norm = Norm(prefix + "ffn.norm");
-  layer.q = Pack(prefix + "attention.qkv", precision_, 0, d, d);
-  layer.kv = Pack(prefix + "attention.qkv", precision_, d, 3 * d, d);
+  const int64_t latent = model_.spec.latent_width;
+  if (latent > 0) layer.latent = Pack(prefix + "attention.latent", precision_, 0, latent, d);
+  const int64_t width = latent > 0 ? latent : d;
+  layer.q = Pack(prefix + "attention.qkv", precision_, 0, d, width);
+  layer.kv = Pack(prefix + "attention.qkv", precision_, d, 3 * d, width);
   layer.out = Pack(prefix + "attention.out", precision_, 0, d, d);
   layer.ffn_hidden = Pack(prefix + "ffn.hidden", precision_, 0, hidden, d);
   layer.ffn_out = Pack(prefix + "ffn.out", precision_, 0, d, hidden);

@@ -30,8 +30,9 @@ struct PackedTokenizer {
 
 struct PackedLayer {
   NormWeights attention_norm, ffn_norm;
-  PackedLinear q;   // d_model outputs
-  PackedLinear kv;  // 2 * d_model: keys, then values
+  PackedLinear latent;  // latent_width outputs, which q and kv read; empty if the model has none
+  PackedLinear q;       // d_model outputs
+  PackedLinear kv;      // 2 * d_model: keys, then values
   PackedLinear out, ffn_hidden, ffn_out;
   const float* codebooks = nullptr;        // PackRabCodebooks
   const float* codebook_action = nullptr;  // [heads, action_classes, head_width]

@@ -27,8 +27,7 @@ KvCacheOptions Engine::CacheOptions(const PackedModel& model, size_t bytes_max) 
   KvCacheOptions options;
   options.bytes_max = bytes_max;
   options.channels = model.spec().channels.size();
-  options.page_bytes =
-      static_cast<size_t>(model.spec().layers) * RabTileBytes(model.shape(), model.precision());
+  options.page_bytes = CachedPage(model).bytes();
   return options;
 }
 
@@ -62,6 +61,7 @@ Engine::Engine(const PackedModel& model, uint64_t version, KvCache* cache, int64
       cache_(cache),
       rows_max_(micro_batch_rows),
       d_(model.spec().d_model),
+      page_(model),
       partial_(model.spec().tokens, TokenView::kPartial),
       full_(model.spec().tokens, TokenView::kFull),
       partial_columns_(RowColumns(partial_)),

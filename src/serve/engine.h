@@ -1,5 +1,6 @@
-// Cached inference: a user's history is computed once and kept as keys and values, new events are
-// appended to it, and candidates are scored against it (DESIGN 5).
+// Cached inference: a user's history is computed once and kept as keys and values, or as the
+// latents they are made from (serve/cached_page.h), new events are appended to it, and candidates
+// are scored against it (DESIGN 5).
 //
 // Append is exact: a history appended event by event, in parts, or prefilled at once is the same to
 // the bit (prefilling skips what no query can reach), because a token depends on nothing that
@@ -22,6 +23,7 @@
 #include "data/timeline.h"
 #include "model/kv_cache.h"
 #include "model/packed_model.h"
+#include "serve/cached_page.h"
 #include "serve/layer_stack.h"
 #include "serve/visible_keys.h"
 #include "tokens/tokeniser.h"
@@ -107,7 +109,8 @@ class Engine {
   Status AppendChunk(KvUser* user, const EventColumns& events, size_t begin, size_t end);
   Status ReserveChunk(KvUser* user, const EventColumns& events, size_t begin, size_t end);
   void AppendToChannel(KvUser* user, size_t channel, const EventColumns& events);
-  void WriteTimes(const KvUser* user, size_t channel, const EventColumns& events);
+  // Of the events in channel_rows_, what the page holds once for all layers, and then each layer.
+  void WriteEvents(const KvUser* user, size_t channel, const EventColumns& events);
   void WriteKeys(const KvUser* user, size_t channel, int64_t layer);
   void ReleaseUnseen(KvUser* user, size_t channel);
 
@@ -123,6 +126,7 @@ class Engine {
   KvCache* cache_;
   int64_t rows_max_;
   int64_t d_;
+  CachedPage page_;
   Tokeniser partial_, full_;
   TokenColumns partial_columns_, full_columns_;  // of one row
   LayerStack stack_;

@@ -151,15 +151,18 @@ void Engine::AppendToChannel(KvUser* user, size_t channel, const EventColumns& e
   }
   if (channel_rows_.empty()) return;
   const auto rows = static_cast<int64_t>(channel_rows_.size());
-  WriteTimes(user, channel, events);
+  WriteEvents(user, channel, events);
   visible_->SetEvents(user, channel, rows);
   for (int64_t l = 0; l < model_.spec().layers; ++l) {
     const PackedLayer& layer = model_.layer(channel, l);
-    // Nobody reads what an event's last layer would put out, only its keys and values.
-    const bool last = l + 1 == model_.spec().layers;
-    stack_.Project(layer, rows, state_.get(), d_, !last);
+    if (l + 1 == model_.spec().layers) {
+      // Nobody reads what an event's last layer would put out, only what is cached of it.
+      stack_.ProjectCached(layer, rows, state_.get(), d_);
+      WriteKeys(user, channel, l);
+      break;
+    }
+    stack_.Project(layer, rows, state_.get(), d_);
     WriteKeys(user, channel, l);
-    if (last) break;
     visible_->Attend(user, channel, l, 0, rows, stack_.queries(), stack_.keys(), stack_.values(),
                      stack_.attended());
     stack_.Finish(layer, rows, state_.get(), d_);
@@ -168,29 +171,37 @@ void Engine::AppendToChannel(KvUser* user, size_t channel, const EventColumns& e
   ReleaseUnseen(user, channel);
 }
 
-void Engine::WriteTimes(const KvUser* user, size_t channel, const EventColumns& events) {
+void Engine::WriteEvents(const KvUser* user, size_t channel, const EventColumns& events) {
+  const bool latents = model_.spec().latent_width > 0;
   const KvSequence& sequence = cache_->sequence(user, channel);
   int64_t key = sequence.keys;
   uint32_t page = PageOf(*cache_, sequence, key);
-  for (const size_t row : channel_rows_) {
-    cache_->KnownTimes(page)[key % kPageKeys] = events.known_time_ms[chunk_events_[row]];
+  for (size_t i = 0; i < channel_rows_.size(); ++i) {
+    const int64_t slot = key % kPageKeys;
+    cache_->KnownTimes(page)[slot] = events.known_time_ms[chunk_events_[channel_rows_[i]]];
+    if (latents) page_.Actions(cache_->Data(page))[slot] = channel_actions_[i];
     if (++key % kPageKeys == 0) page = cache_->Next(page);
   }
 }
 
 void Engine::WriteKeys(const KvUser* user, size_t channel, int64_t layer) {
   const KvSequence& sequence = cache_->sequence(user, channel);
-  const size_t offset =
-      static_cast<size_t>(layer) * RabTileBytes(model_.shape(), model_.precision());
+  const int64_t width = model_.spec().latent_width;
   const auto rows = static_cast<int64_t>(channel_rows_.size());
   uint32_t page = PageOf(*cache_, sequence, sequence.keys);
   int64_t slot = sequence.keys % kPageKeys;
   for (int64_t row = 0; row < rows;) {
     const int64_t count = std::min(rows - row, kPageKeys - slot);
-    WriteRabTile(model_.shape(), model_.precision(), stack_.keys() + row * 2 * d_,
-                 stack_.values() + row * 2 * d_, 2 * d_, channel_actions_.data() + row,
-                 model_.layer(channel, layer).codebook_action, slot, count,
-                 cache_->Data(page) + offset);
+    uint8_t* data = cache_->Data(page);
+    if (width > 0) {
+      std::copy_n(stack_.latents() + row * width, count * width,
+                  page_.Latents(data, layer) + slot * width);
+    } else {
+      WriteRabTile(model_.shape(), model_.precision(), stack_.keys() + row * 2 * d_,
+                   stack_.values() + row * 2 * d_, 2 * d_, channel_actions_.data() + row,
+                   model_.layer(channel, layer).codebook_action, slot, count,
+                   page_.Tile(data, layer));
+    }
     row += count;
     slot = 0;
     page = cache_->Next(page);

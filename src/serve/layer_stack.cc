@@ -29,6 +29,7 @@ LayerStack::LayerStack(const PackedModel& model, int64_t rows_max)
       std::max(model.partial_tokenizer().width, model.full_tokenizer().width);
   const int64_t hidden = std::max({spec.tokenizer_hidden, spec.ffn_hidden, WidestHead(spec)});
   tokens_ = Allocate(rows_max * token_width);
+  latents_ = Allocate(rows_max * spec.latent_width);
   queries_ = Allocate(rows_max * d_);
   keys_ = Allocate(rows_max * 2 * d_);
   attended_ = Allocate(rows_max * d_);
@@ -39,7 +40,7 @@ LayerStack::LayerStack(const PackedModel& model, int64_t rows_max)
     return static_cast<int64_t>(LinearRowsBytes(model.precision(), rows_max, width) /
                                 sizeof(float));
   };
-  rows_ = Allocate(rows_floats(std::max(token_width, joined_)));
+  rows_ = Allocate(rows_floats(std::max({token_width, joined_, spec.latent_width})));
   hidden_rows_ = Allocate(rows_floats(hidden));
 }
 
@@ -83,13 +84,34 @@ void LayerStack::Mix(int64_t layer, int64_t rows, float* state) {
   }
 }
 
-void LayerStack::Project(const PackedLayer& layer, int64_t rows, const float* state, int64_t stride,
-                         bool queries) {
-  const LinearRows in = model_.spec().pre_norm
-                            ? Norm(layer.attention_norm, rows, d_, state, stride)
-                            : ConvertRows(model_.precision(), rows, d_, state, stride, rows_.get());
-  if (queries) PackedLinearForward(layer.q, in, rows, Epilogue::kStore, queries_.get(), d_);
+LinearRows LayerStack::AttentionInput(const PackedLayer& layer, int64_t rows, const float* state,
+                                      int64_t stride) {
+  return model_.spec().pre_norm
+             ? Norm(layer.attention_norm, rows, d_, state, stride)
+             : ConvertRows(model_.precision(), rows, d_, state, stride, rows_.get());
+}
+
+void LayerStack::Project(const PackedLayer& layer, int64_t rows, const float* state,
+                         int64_t stride) {
+  const int64_t width = model_.spec().latent_width;
+  LinearRows in = AttentionInput(layer, rows, state, stride);
+  if (width > 0) {
+    PackedLinearForward(layer.latent, in, rows, Epilogue::kStore, latents_.get(), width);
+    in = ConvertRows(model_.precision(), rows, width, latents_.get(), width, rows_.get());
+  }
+  PackedLinearForward(layer.q, in, rows, Epilogue::kStore, queries_.get(), d_);
   PackedLinearForward(layer.kv, in, rows, Epilogue::kStore, keys_.get(), 2 * d_);
+}
+
+void LayerStack::ProjectCached(const PackedLayer& layer, int64_t rows, const float* state,
+                               int64_t stride) {
+  const int64_t width = model_.spec().latent_width;
+  const LinearRows in = AttentionInput(layer, rows, state, stride);
+  if (width > 0) {
+    PackedLinearForward(layer.latent, in, rows, Epilogue::kStore, latents_.get(), width);
+  } else {
+    PackedLinearForward(layer.kv, in, rows, Epilogue::kStore, keys_.get(), 2 * d_);
+  }
 }
 
 void LayerStack::Finish(const PackedLayer& layer, int64_t rows, float* state, int64_t stride) {

@@ -29,10 +29,12 @@ class LayerStack {
   // Adds the other channels' gated vectors to each channel's; state [rows, channels * d_model].
   void Mix(int64_t layer, int64_t rows, float* state);
 
-  // A layer of one channel, state [rows, stride] at its first column. First the keys and values,
-  // and the queries unless only keys are wanted:
-  void Project(const PackedLayer& layer, int64_t rows, const float* state, int64_t stride,
-               bool queries);
+  // A layer of one channel, state [rows, stride] at its first column. First the latents, if the
+  // model has them, the keys and values, and the queries;
+  void Project(const PackedLayer& layer, int64_t rows, const float* state, int64_t stride);
+  // or only what a cache holds of the rows: the latents, or the keys and values without them:
+  void ProjectCached(const PackedLayer& layer, int64_t rows, const float* state, int64_t stride);
+  const float* latents() const { return latents_.get(); }   // [rows, latent_width]
   const float* queries() const { return queries_.get(); }   // [rows, d_model]
   const float* keys() const { return keys_.get(); }         // [rows, 2 * d_model]
   const float* values() const { return keys_.get() + d_; }  // in the same rows
@@ -44,6 +46,9 @@ class LayerStack {
   void Head(int64_t rows, float* state, float* logits);
 
  private:
+  // What a layer's attention projects: the rows in front of it, normed if that comes first.
+  LinearRows AttentionInput(const PackedLayer& layer, int64_t rows, const float* state,
+                            int64_t stride);
   LinearRows Norm(const NormWeights& norm, int64_t rows, int64_t width, const float* in,
                   int64_t stride);
   void FeedForward(const PackedLinear& hidden, const PackedLinear& out, const LinearRows& rows,
@@ -52,7 +57,7 @@ class LayerStack {
   const PackedModel& model_;
   int64_t d_;
   int64_t joined_;  // columns of a whole state
-  Floats tokens_, queries_, keys_, attended_, hidden_, head_, gated_;
+  Floats tokens_, latents_, queries_, keys_, attended_, hidden_, head_, gated_;
   Floats rows_, hidden_rows_;  // left sides of products
 };
 

@@ -108,7 +108,7 @@ void Engine::RunLayer(int64_t layer, int64_t rows) {
   for (size_t c = 0; c < spec.channels.size(); ++c) {
     float* state = state_.get() + static_cast<int64_t>(c) * d_;
     const PackedLayer& packed = model_.layer(c, layer);
-    stack_.Project(packed, rows, state, stride, /*queries=*/true);
+    stack_.Project(packed, rows, state, stride);
     for (const Segment& segment : segments_) {
       visible_->Attend(segment.user, c, layer, segment.row, segment.rows, stack_.queries(),
                        stack_.keys(), stack_.values(), stack_.attended());

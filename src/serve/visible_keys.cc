@@ -1,6 +1,7 @@
 #include "serve/visible_keys.h"
 
 #include <algorithm>
+#include <limits>
 
 #include "base/check.h"
 #include "kernels/rab_buckets.h"
@@ -12,7 +13,7 @@ int64_t SequenceKeysMax(const ChannelPlan& plan, int64_t rows_max) {
 }
 
 VisibleKeys::VisibleKeys(const PackedModel& model, KvCache& cache, int64_t rows_max)
-    : model_(model), cache_(cache), tile_bytes_(RabTileBytes(model.shape(), model.precision())) {
+    : model_(model), cache_(cache), page_(model) {
   const ModelSpec& spec = model.spec();
   int64_t keys_max = 0;
   for (size_t c = 0; c < spec.channels.size(); ++c) {
@@ -32,6 +33,9 @@ VisibleKeys::VisibleKeys(const PackedModel& model, KvCache& cache, int64_t rows_
   time_bound_ms_ = TimeBoundsMs(spec.time_buckets, spec.time_max_s);
   times_ms_.resize(static_cast<size_t>(keys_max));
   tiles_.resize(static_cast<size_t>(keys_max / kPageKeys + 1));
+  if (spec.latent_width > 0) {
+    latent_tiles_ = std::make_unique<LatentTiles>(model, static_cast<int64_t>(tiles_.size()));
+  }
   scratch_ = hwy::AllocateAligned<uint8_t>(RabTiledScratchBytes(model.shape(), model.precision()));
   GRAB_CHECK_MSG(scratch_ != nullptr, "out of memory for the scratch of attention");
 }
@@ -123,15 +127,36 @@ void VisibleKeys::SetEvents(const KvUser* user, size_t channel, int64_t count) {
   FillRuns(to, 0, count, times_ms_.data() + first);
 }
 
+void VisibleKeys::GatherTiles(const KvUser* user, size_t channel, int64_t layer, int64_t row,
+                              int64_t count) {
+  const Channel& from = channels_[channel];
+  int64_t begin = std::numeric_limits<int64_t>::max();
+  int64_t end = 0;
+  for (auto i = static_cast<size_t>(row); i < static_cast<size_t>(row + count); ++i) {
+    if (from.key_begin[i] >= from.key_end[i]) continue;
+    begin = std::min<int64_t>(begin, from.key_begin[i]);
+    end = std::max<int64_t>(end, from.key_end[i]);
+  }
+  uint32_t page = cache_.sequence(user, channel).front_page;
+  for (int64_t key = 0; key < end; key += kPageKeys, page = cache_.Next(page)) {
+    const int64_t i = key / kPageKeys;
+    const void*& tile = tiles_[static_cast<size_t>(i)];
+    if (key + kPageKeys <= begin) {
+      tile = nullptr;
+    } else if (latent_tiles_ != nullptr) {
+      tile =
+          latent_tiles_->Fill(i, channel, layer, cache_.Data(page), std::min(kPageKeys, end - key));
+    } else {
+      tile = page_.Tile(cache_.Data(page), layer);
+    }
+  }
+}
+
 void VisibleKeys::Attend(const KvUser* user, size_t channel, int64_t layer, int64_t row,
                          int64_t count, const float* q, const float* self_k, const float* self_v,
                          float* out) {
   const Channel& from = channels_[channel];
-  const KvSequence& sequence = cache_.sequence(user, channel);
-  uint32_t page = sequence.front_page;
-  for (uint32_t i = 0; i < sequence.pages; ++i, page = cache_.Next(page)) {
-    tiles_[i] = cache_.Data(page) + static_cast<size_t>(layer) * tile_bytes_;
-  }
+  GatherTiles(user, channel, layer, row, count);
   const int64_t d = model_.spec().d_model;
   RabTiledProblem problem;
   problem.shape = model_.shape();

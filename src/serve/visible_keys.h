@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 #include "base/status.h"
@@ -11,6 +12,8 @@
 #include "kernels/rab_simd.h"
 #include "model/kv_cache.h"
 #include "model/packed_model.h"
+#include "serve/cached_page.h"
+#include "serve/latent_tiles.h"
 
 namespace grab {
 
@@ -51,15 +54,18 @@ class VisibleKeys {
   int64_t GatherTimes(const KvSequence& sequence, int64_t more);
   StatusOr<int32_t> CandidateBegin(const ChannelPlan& plan, const KvSequence& sequence, int64_t end,
                                    int64_t request_ms) const;
+  // tiles_ of the keys that rows [row, row + count) see.
+  void GatherTiles(const KvUser* user, size_t channel, int64_t layer, int64_t row, int64_t count);
   void FillRuns(Channel& channel, int64_t row, int64_t count, const int64_t* query_ms);
 
   const PackedModel& model_;
   KvCache& cache_;
-  size_t tile_bytes_;
+  CachedPage page_;
   std::vector<Channel> channels_;
   std::vector<int64_t> time_bound_ms_;
-  std::vector<int64_t> times_ms_;   // [most keys of a sequence]
-  std::vector<const void*> tiles_;  // [most pages of a sequence]
+  std::vector<int64_t> times_ms_;              // [most keys of a sequence]
+  std::vector<const void*> tiles_;             // [most pages of a sequence]
+  std::unique_ptr<LatentTiles> latent_tiles_;  // if the model has a latent
   hwy::AlignedFreeUniquePtr<uint8_t[]> scratch_;
 };
 

@@ -65,9 +65,9 @@ TEST(NoAllocation, TheCountersCount) {
   EXPECT_GT(allocations, before) << some.size();
 }
 
-TEST(NoAllocation, OnTheRequestPathAfterWarmUp) {
-  if (!kCounts) GTEST_SKIP() << "malloc belongs to a sanitizer";
+void ExpectNoneAfterWarmUp(int64_t latent_width) {
   Config config = MakeConfig();
+  config.grab.model.latent_width = latent_width;
   config.grab.model.channels[0].window_len = 100;
   const Model model = MakeModel(config, ModelKind::kGrab, 1);
   UserBlock block = MakeBlock(model.spec.tokens.schema, 3, 1, 1000);
@@ -101,6 +101,16 @@ TEST(NoAllocation, OnTheRequestPathAfterWarmUp) {
     EXPECT_EQ(locked, 0) << PrecisionName(precision);
     EXPECT_GT(engine.cache->Stats().evictions, 5u);
   }
+}
+
+TEST(NoAllocation, OnTheRequestPathAfterWarmUp) {
+  if (!kCounts) GTEST_SKIP() << "malloc belongs to a sanitizer";
+  ExpectNoneAfterWarmUp(0);
+}
+
+TEST(NoAllocation, WithALatent) {
+  if (!kCounts) GTEST_SKIP() << "malloc belongs to a sanitizer";
+  ExpectNoneAfterWarmUp(5);
 }
 
 }  // namespace
