@@ -31,14 +31,33 @@ HWY_INLINE void AddRow(int64_t width, float scale, const float* from, float* to)
   for (; i < width; ++i) to[i] += scale * from[i];
 }
 
+// Columns [i, i + lanes of d) of one token: the sum stays in a register.
+template <class D>
+HWY_INLINE void PoolColumns(D d, const PoolPairs& pairs, int64_t r, const float* table,
+                            int64_t width, int64_t i, float* to) {
+  auto sum = hn::Zero(d);
+  for (uint32_t p = pairs.offsets[r]; p < pairs.offsets[r + 1]; ++p) {
+    const float* from = table + static_cast<int64_t>(pairs.index[p]) * width;
+    sum = hn::MulAdd(hn::Set(d, pairs.weight[p]), hn::LoadU(d, from + i), sum);
+  }
+  hn::StoreU(sum, d, to + i);
+}
+
 void PoolForward(const PoolPairs& pairs, const float* table, int64_t width, float* out,
                  int64_t out_stride) {
+  const hn::ScalableTag<float> d;
+  const hn::CappedTag<float, 4> few;
+  const hn::CappedTag<float, 1> one;
+  const auto lanes = static_cast<int64_t>(hn::Lanes(d));
+  const auto few_lanes = static_cast<int64_t>(hn::Lanes(few));
   for (int64_t r = 0; r < pairs.rows; ++r) {
     float* to = out + r * out_stride;
-    for (int64_t i = 0; i < width; ++i) to[i] = 0.0f;
-    for (uint32_t i = pairs.offsets[r]; i < pairs.offsets[r + 1]; ++i) {
-      AddRow(width, pairs.weight[i], table + static_cast<int64_t>(pairs.index[i]) * width, to);
+    int64_t i = 0;
+    for (; i + lanes <= width; i += lanes) PoolColumns(d, pairs, r, table, width, i, to);
+    for (; i + few_lanes <= width; i += few_lanes) {
+      PoolColumns(few, pairs, r, table, width, i, to);
     }
+    for (; i < width; ++i) PoolColumns(one, pairs, r, table, width, i, to);
   }
 }
 
