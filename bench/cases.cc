@@ -16,7 +16,7 @@ const std::vector<Case>& Cases() {
        RunAttentionPadded},
       {"train_step",
        {"train_step_peak_fraction", "train_step_speedup_vs_padded_aten",
-        "train_step_speedup_vs_segment_aten"},
+        "train_step_speedup_vs_segment_aten", "train_step_bf16_speedup"},
        RunTrainStep},
       {"rank",
        {"rank_peak_fraction", "rank_bf16_speedup", "rank_int8_speedup",

@@ -4,12 +4,13 @@
 
 namespace grab::bench {
 
-OursTrainStep::OursTrainStep(const World& world, const Batch& batch, int threads)
+OursTrainStep::OursTrainStep(const World& world, const Batch& batch, int threads,
+                             Precision precision)
     : batch_(batch),
       tables_(MakeTables(world, SparseOptimiser::kAdagrad)),
       lookup_(world.spec.tokens),
       net_(world.spec, kSeed),
-      workers_(world.spec, net_, threads),
+      workers_(world.spec, net_, threads, precision),
       optimiser_(net_.weights(), kWeightDecay) {}
 
 double OursTrainStep::Step() {

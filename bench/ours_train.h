@@ -20,7 +20,8 @@ constexpr double kClipNorm = 1.0;
 class OursTrainStep {
  public:
   // `world` and `batch` must outlive it.
-  OursTrainStep(const World& world, const Batch& batch, int threads);
+  OursTrainStep(const World& world, const Batch& batch, int threads,
+                Precision precision = Precision::kF32);
 
   // Look-up, forward, loss, backward, and both updates. Returns the loss.
   double Step();
