@@ -280,6 +280,11 @@ Problem CheckSplit(const Config& config) {
 }
 
 Problem CheckTrain(const std::string& key, const TrainConfig& train) {
+  for (const auto& [name, text] : {std::pair{".from", &train.from}, {".until", &train.until}}) {
+    if (text->empty()) continue;
+    const StatusOr<int64_t> time_ms = ParseTimeMs(*text);
+    if (!time_ms.ok()) return At(key + name, std::string(time_ms.status().message()));
+  }
   if (train.window_train <= train.window_size) return std::nullopt;
   return At(key + ".window_train", absl::StrCat("expected at most window_size = ",
                                                 train.window_size, ", got ", train.window_train));

@@ -392,6 +392,8 @@ struct TrainConfig {
   std::string objective = "labels";
   std::string mode = "sts";
   double slice_s = 86400.0;
+  std::string from;
+  std::string until;
   int64_t passes = 1;
   std::string batch = "packed";
   int64_t batch_tokens = 8192;
@@ -438,6 +440,11 @@ struct TrainConfig {
               "of request time, each through both stages, so that the dense weights never read "
               "tables that have seen their labels; 0: all at once.",
               AtLeast(0));
+    v.Setting("from", from,
+              "ISO 8601 time with offset: only training targets requested from then on are "
+              "trained, earlier events are history; empty: all.",
+              Anything());
+    v.Setting("until", until, "Only training targets requested before; empty: all.", Anything());
     v.Setting("passes", passes, "Passes over the training targets.", Between(1, 100000));
     v.Setting(
         "batch", batch,

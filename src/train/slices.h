@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/status.h"
+#include "config/settings.h"
 #include "data/shard.h"
 
 namespace grab {
@@ -20,8 +21,9 @@ struct Slice {
 // A year of hours has 8,760.
 inline constexpr int64_t kSlicesMax = 100'000;
 
-// The slices of the training targets that hold any, in order, each `slice_s` long and counted from
-// the first target; 0: one slice. Reads every block once unless it is one slice.
-StatusOr<std::vector<Slice>> PlanSlices(const ShardSet& shards, double slice_s);
+// The slices of the training targets of `config` (its from, until, mode and slice_s) that hold any,
+// in order and counted from the first target; one slice without stages or with slice_s 0. Reads
+// every block once unless that is all targets in one slice. No target at all is an InvalidArgument.
+StatusOr<std::vector<Slice>> PlanSlices(const ShardSet& shards, const TrainConfig& config);
 
 }  // namespace grab

@@ -38,7 +38,6 @@ class Trainer {
         progress_(progress),
         stages_(StagesOf(train_)),
         state_(spec_, train_),
-        targets_per_pass_(static_cast<int64_t>(CountTargets(shards, Split::kTrain))),
         valid_targets_(static_cast<int64_t>(CountTargets(shards, Split::kValid))) {
     for (const TaskConfig& task : config.tasks) task_weights_.push_back(task.weight);
   }
@@ -84,7 +83,7 @@ class Trainer {
   std::vector<Slice> slices_;
   RunState state_;
   std::vector<double> task_weights_;
-  int64_t targets_per_pass_;
+  int64_t targets_per_pass_ = 0;
   int64_t valid_targets_;
   std::unique_ptr<RunLog> log_;
   std::optional<BatchBuilder> builder_;
@@ -122,12 +121,9 @@ StreamOptions Trainer::StageOptions() const {
 }
 
 Status Trainer::Prepare() {
-  if (targets_per_pass_ == 0) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        options_.shards_dir, ": no training targets; check [split] or the events' split"));
-  }
   GRAB_RETURN_IF_ERROR(MakeBuilders());
-  GRAB_ASSIGN_OR_RETURN(slices_, PlanSlices(shards_, stages_.size() > 1 ? train_.slice_s : 0.0));
+  GRAB_ASSIGN_OR_RETURN(slices_, PlanSlices(shards_, train_));
+  for (const Slice& slice : slices_) targets_per_pass_ += slice.targets;
   std::vector<std::string> skipped;
   if (options_.resume) {
     GRAB_RETURN_IF_ERROR(LoadRunState(Path("checkpoints"), spec_, train_, state_, skipped));
