@@ -46,9 +46,10 @@ int Main(int argc, char** argv) {
   app.add_option("--set", overrides, "Override a setting: key=value")->allow_extra_args(false);
   app.add_option("--model", model, "What to train: dlrm or grab")->required();
   app.add_option("--shards", options.shards_dir, "Folder written by grab prepare")->required();
-  app.add_option("--out", options.out_dir, "Run folder")->required();
-  app.add_flag("--resume", options.resume, "Continue from the newest checkpoint of the run folder");
-  app.add_option("--warm-start", options.warm_start,
+  app.add_option("--out", options.session.out_dir, "Run folder")->required();
+  app.add_flag("--resume", options.session.resume,
+               "Continue from the newest checkpoint of the run folder");
+  app.add_option("--warm-start", options.session.warm_start,
                  "Run or checkpoint folder whose tables and weights a new run starts from");
   app.add_option("--steps-max", options.steps_max,
                  "Stop after this many steps of this call, with a checkpoint; 0: no limit");
@@ -61,7 +62,7 @@ int Main(int argc, char** argv) {
   if (!config.ok()) return Fail(config.status());
   const StatusOr<ModelKind> kind = ParseModelKind(model);
   if (!kind.ok()) return Fail(kind.status());
-  options.kind = *kind;
+  options.session.kind = *kind;
   if (const Status status = ForceSimdTargetOfEnvironment(); !status.ok()) return Fail(status);
   TuneProcess();
   const std::unique_ptr<Progress> progress = MakeConsoleProgress();

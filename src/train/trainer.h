@@ -16,16 +16,13 @@
 #include "base/progress.h"
 #include "base/status.h"
 #include "config/settings.h"
-#include "model/spec.h"
+#include "train/session.h"
 
 namespace grab {
 
 struct TrainOptions {
-  ModelKind kind = ModelKind::kGrab;
+  SessionOptions session;
   std::string shards_dir;
-  std::string out_dir;
-  bool resume = false;     // continue from the newest checkpoint of out_dir
-  std::string warm_start;  // run or checkpoint folder that a new run starts from; empty: cold
   int64_t steps_max = 0;  // stop after this many steps of this call, with a checkpoint; 0: no limit
 };
 

@@ -43,10 +43,10 @@ class ResumeTest : public ::testing::Test {
 
   static Status TrainTo(ModelKind kind, const std::string& name, bool resume, int64_t steps_max) {
     TrainOptions options;
-    options.kind = kind;
+    options.session.kind = kind;
     options.shards_dir = root_ + "/shards";
-    options.out_dir = root_ + "/" + name;
-    options.resume = resume;
+    options.session.out_dir = root_ + "/" + name;
+    options.session.resume = resume;
     options.steps_max = steps_max;
     return Train(*config_, options, NoProgress());
   }

@@ -46,10 +46,10 @@ class StagesTest : public ::testing::Test {
     Config config = *config_;
     config.grab.train.mode = mode;
     TrainOptions options;
-    options.kind = ModelKind::kGrab;
+    options.session.kind = ModelKind::kGrab;
     options.shards_dir = dir_->File("shards");
-    options.out_dir = dir_->File(name);
-    options.resume = resume;
+    options.session.out_dir = dir_->File(name);
+    options.session.resume = resume;
     options.steps_max = steps_max;
     return Train(config, options, NoProgress());
   }
