@@ -1,6 +1,7 @@
 grab_test(unit/data_schema_test DEPS grab_data)
 grab_test(unit/data_duckdb_test DEPS grab_data)
 grab_test(unit/data_prepare_test DEPS grab_data)
+grab_test(unit/data_pass_test DEPS grab_data)
 grab_test(property/data_shard_test DEPS grab_data)
 grab_test(property/data_prepare_test DEPS grab_data)
 grab_test(fault/data_shard_fault_test DEPS grab_data)

@@ -345,12 +345,6 @@ StatusOr<PrepareReport> PrepareScope(const Config& config, const std::optional<P
   return report;
 }
 
-int64_t LongestDelayMs(const Config& config) {
-  int64_t delay_s = 0;
-  for (const TaskConfig& task : config.tasks) delay_s = std::max(delay_s, task.delay_s);
-  return delay_s * kMsPerS;
-}
-
 }  // namespace
 
 std::string PrepareReport::ToJson() const {
@@ -382,20 +376,25 @@ StatusOr<PrepareReport> Prepare(const Config& config, const std::string& out_dir
   return PrepareScope(config, std::nullopt, out_dir, progress);
 }
 
+TimeRange KnownRange(const Config& config, const TimeRange& pass, int64_t context_ms) {
+  GRAB_CHECK(pass.from_ms < pass.to_ms && context_ms >= 0);
+  int64_t delay_s = 0;
+  for (const TaskConfig& task : config.tasks) delay_s = std::max(delay_s, task.delay_s);
+  const int64_t oldest_ms = pass.from_ms - delay_s * kMsPerS - context_ms;
+  return {context_ms == 0 ? 0 : oldest_ms, pass.to_ms};
+}
+
 StatusOr<PrepareReport> PrepareRange(const Config& config, const TimeRange& pass,
                                      int64_t context_ms, const std::string& out_dir,
                                      Progress& progress) {
-  GRAB_CHECK(pass.from_ms < pass.to_ms && context_ms >= 0);
   for (const EventsConfig& events : config.events) {
     if (!events.event_id.empty()) continue;
     return absl::InvalidArgumentError(
         absl::StrCat("[[events]] ", events.name,
                      ": event_id is missing; passes over a log that grows know events by it"));
   }
-  const int64_t oldest_ms =
-      context_ms == 0 ? 0 : pass.from_ms - LongestDelayMs(config) - context_ms;
-  const TimeRange known = {oldest_ms, pass.to_ms};
-  return PrepareScope(config, PassScope{pass, known}, out_dir, progress);
+  const PassScope scope = {pass, KnownRange(config, pass, context_ms)};
+  return PrepareScope(config, scope, out_dir, progress);
 }
 
 StatusOr<std::optional<int64_t>> LogEnd(const Config& config, int64_t from_ms) {

@@ -63,11 +63,14 @@ struct PrepareReport {
 StatusOr<PrepareReport> Prepare(const Config& config, const std::string& out_dir,
                                 Progress& progress);
 
-// As Prepare, for the pass over `pass`. Targets are the events of which a label becomes final in
-// `pass`, whatever [split] says: Split::kTrain, with the other labels unknown. Context are the
-// events known since `context_ms` (0: ever) before the oldest request whose label can become final
-// in `pass` by its delay. [[events]] need an event_id, by which passes know events again. A pass
-// without events is no error.
+// Known times that a pass over `pass` reads: `context_ms` (0: everything) before the oldest request
+// whose label can become final in `pass` by its delay, to the pass's end.
+TimeRange KnownRange(const Config& config, const TimeRange& pass, int64_t context_ms);
+
+// As Prepare, for the pass over `pass`: events known in KnownRange. Targets (Split::kTrain) are
+// those of which a label becomes final in `pass`, whatever the times of [split]; their other labels
+// are unknown. An event whose split expression says 'context' is none. [[events]] need an event_id,
+// by which passes know events again. A pass without events is no error.
 StatusOr<PrepareReport> PrepareRange(const Config& config, const TimeRange& pass,
                                      int64_t context_ms, const std::string& out_dir,
                                      Progress& progress);
