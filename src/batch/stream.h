@@ -16,7 +16,7 @@
 namespace grab {
 
 struct StreamOptions {
-  Split split = Split::kTrain;   // which targets
+  Split split = Split::kTrain;   // which targets; those of a pass (PrepareRange) are kTrain
   bool impressions = false;      // shuffled single targets, for a model without history
   bool shuffle = false;          // blocks, then users inside `shuffle_blocks` blocks
   uint64_t seed = 1;             // of the shuffle
