@@ -46,7 +46,7 @@ std::vector<AtenBatch::Slot> MakeSlots(const ModelSpec& spec, const TokenColumns
   return slots;
 }
 
-// As ClickLoss weights them: each task's mean over the rows of the whole batch that know it.
+// As LabelLoss weights them: each task's mean over the rows of the whole batch that know it.
 void MakeLabels(const ModelSpec& spec, const Batch& batch, torch::ScalarType type, AtenBatch& out) {
   const auto tasks = static_cast<int64_t>(spec.tasks.size());
   const auto rows = static_cast<int64_t>(out.full_row_of.size());

@@ -10,13 +10,15 @@ OursTrainStep::OursTrainStep(const World& world, const Batch& batch, int threads
       tables_(MakeTables(world, SparseOptimiser::kAdagrad)),
       lookup_(world.spec.tokens),
       net_(world.spec, kSeed),
+      objectives_(world.spec, config_, task_weights_, nullptr),
       workers_(world.spec, net_, threads, precision),
       optimiser_(net_.weights(), kWeightDecay) {}
 
 double OursTrainStep::Step() {
   const BatchLookup lookup = lookup_.FindOrInsert(batch_, 0.0, kSeed, tables_);
   const std::vector<torch::Tensor> rows = GatherRows(tables_, lookup, true);
-  const double value = workers_.Backward(batch_, lookup, rows, {1.0});
+  const Objective objective = objectives_.Of(Stage::kJoint, batch_, lookup, 0.0, kSeed);
+  const double value = workers_.Backward(batch_, lookup, rows, objective).total;
   const double norm = GradientNorm(net_.weights(), workers_.pool());
   optimiser_.Step(kDenseRate, ClipFactor(norm, kClipNorm), workers_.pool());
   UpdateRows(lookup, rows, kTableRate, tables_, workers_.pool());

@@ -31,6 +31,9 @@ class OursTrainStep {
   std::vector<EmbeddingTable> tables_;
   Lookup lookup_;
   Net net_;
+  const TrainConfig config_;
+  const std::vector<double> task_weights_ = {1.0};
+  Objectives objectives_;
   DataParallel workers_;
   AdamW optimiser_;
 };

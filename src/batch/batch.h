@@ -37,6 +37,7 @@ struct Batch {
   std::vector<uint64_t> event_id;
   std::vector<uint64_t> user_key;
   std::vector<uint64_t> page_id;
+  std::vector<float> value;  // of the builder's value field, NaN = missing; empty without one
   std::vector<Split> split;
   std::vector<uint32_t> history_len;          // the user's events known strictly before the request
   std::vector<std::vector<uint64_t>> slices;  // per sliced field: its key

@@ -14,16 +14,22 @@ uint64_t Batch::tokens() const {
 }
 
 StatusOr<BatchBuilder> BatchBuilder::Create(const TokenSpec& spec, PackPlan plan,
-                                            const std::vector<std::string>& slices) {
+                                            const std::vector<std::string>& slices,
+                                            const std::string& value_field) {
   BatchBuilder builder(spec, std::move(plan));
-  for (const std::string& name : slices) {
-    const TokenSlot* found = nullptr;
-    for (const TokenSlot& slot : spec.slots) {
-      if (slot.name == name && (slot.kind == SlotKind::kId || slot.kind == SlotKind::kNumber)) {
-        found = &slot;
-      }
+  if (!value_field.empty()) {
+    builder.value_field_ = spec.schema.FieldIndex(value_field);
+    const bool number =
+        builder.value_field_ >= 0 &&
+        spec.schema.fields[static_cast<size_t>(builder.value_field_)].kind == FieldKind::kNumber;
+    if (!number) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("value field '", value_field, "' is not a number field of the data"));
     }
-    if (found == nullptr) {
+  }
+  for (const std::string& name : slices) {
+    const TokenSlot* found = spec.FindSlot(name);
+    if (found == nullptr || (found->kind != SlotKind::kId && found->kind != SlotKind::kNumber)) {
       return absl::InvalidArgumentError(
           absl::StrCat("eval.slices: '", name, "' is not an id or number field of the data"));
     }
@@ -171,6 +177,9 @@ void BatchBuilder::AppendTarget(const UserBlock& block, const TargetGroup& group
   batch.event_id.push_back(events.event_id[target]);
   batch.user_key.push_back(HashId(block.user_id[group.user]));
   batch.page_id.push_back(events.page_id[target]);
+  if (value_field_ >= 0) {
+    batch.value.push_back(events.fields[static_cast<size_t>(value_field_)].numbers[target]);
+  }
   batch.split.push_back(events.split[target]);
   const auto known = events.known_time_ms.begin();
   const int64_t until_ms = std::min(events.request_time_ms[target], history_until_ms_);

@@ -31,9 +31,11 @@ struct TargetGroup {
 
 class BatchBuilder {
  public:
-  // `spec` must outlive the builder. Sliced fields are id or number fields of the spec.
+  // `spec` must outlive the builder. Sliced fields are id or number fields of the spec;
+  // `value_field`, if named, is a number field of its schema.
   static StatusOr<BatchBuilder> Create(const TokenSpec& spec, PackPlan plan,
-                                       const std::vector<std::string>& slices = {});
+                                       const std::vector<std::string>& slices = {},
+                                       const std::string& value_field = "");
 
   // Nothing known at or after this time counts as history (frozen evaluation). Default: no limit.
   void set_history_until_ms(int64_t time_ms) { history_until_ms_ = time_ms; }
@@ -80,6 +82,7 @@ class BatchBuilder {
   Tokeniser full_;
   std::vector<int> slice_fields_;                      // index into Schema::fields
   std::vector<std::vector<double>> slice_boundaries_;  // of numbers
+  int value_field_ = -1;                               // index into Schema::fields; -1: none
   int64_t history_until_ms_ = std::numeric_limits<int64_t>::max();
 };
 

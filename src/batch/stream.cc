@@ -45,7 +45,11 @@ void BatchStream::PlanUser(uint32_t block, uint32_t user) {
   const uint32_t begin = data.user_offsets[user];
   std::vector<uint32_t> targets;
   for (uint32_t i = begin; i < data.user_offsets[user + 1]; ++i) {
-    if (data.events.split[i] == options_.split) targets.push_back(i);
+    const int64_t request_ms = data.events.request_time_ms[i];
+    if (data.events.split[i] == options_.split && request_ms >= options_.request_from_ms &&
+        request_ms < options_.request_to_ms) {
+      targets.push_back(i);
+    }
   }
   if (targets.empty()) return;
   // What follows the last target is in nobody's history.

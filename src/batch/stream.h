@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <vector>
@@ -16,8 +17,11 @@
 namespace grab {
 
 struct StreamOptions {
-  Split split = Split::kTrain;   // which targets; those of a pass (PrepareRange) are kTrain
-  bool impressions = false;      // shuffled single targets, for a model without history
+  Split split = Split::kTrain;  // which targets; of a pass (PrepareRange) they are kTrain
+  // Of them those requested in [request_from_ms, request_to_ms).
+  int64_t request_from_ms = std::numeric_limits<int64_t>::min();
+  int64_t request_to_ms = std::numeric_limits<int64_t>::max();
+  bool impressions = false;      // shuffled single targets
   bool shuffle = false;          // blocks, then users inside `shuffle_blocks` blocks
   uint64_t seed = 1;             // of the shuffle
   uint64_t pass = 0;             // another pass is another order

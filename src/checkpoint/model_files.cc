@@ -83,7 +83,7 @@ StatusOr<ModelSpec> ReadSpec(const std::string& path) {
   return spec;
 }
 
-StatusOr<LoadedModel> LoadModel(const std::string& path) {
+StatusOr<LoadedModel> LoadDense(const std::string& path) {
   LoadedModel loaded;
   GRAB_ASSIGN_OR_RETURN(const Checkpoint checkpoint, FindCheckpoint(path, loaded.skipped));
   loaded.step = checkpoint.step;
@@ -92,13 +92,19 @@ StatusOr<LoadedModel> LoadModel(const std::string& path) {
   Model& model = loaded.model;
   GRAB_ASSIGN_OR_RETURN(const std::string spec_path, checkpoint.Path(kSpecFile));
   GRAB_ASSIGN_OR_RETURN(const std::string weights_path, checkpoint.Path(kWeightsFile));
-  GRAB_ASSIGN_OR_RETURN(const std::string tables_path, checkpoint.Path(kTablesFile));
+  GRAB_ASSIGN_OR_RETURN(loaded.tables_path, checkpoint.Path(kTablesFile));
   GRAB_ASSIGN_OR_RETURN(model.spec, ReadSpec(spec_path));
   GRAB_RETURN_IF_ERROR(ReadWeights(weights_path, model));
+  return loaded;
+}
+
+StatusOr<LoadedModel> LoadModel(const std::string& path) {
+  GRAB_ASSIGN_OR_RETURN(LoadedModel loaded, LoadDense(path));
+  Model& model = loaded.model;
   for (const TableSpec& table : model.spec.tokens.tables) {
     model.tables.emplace_back(TableOptions{table.dim, SparseOptimiser::kNone, 0.0, 0});
   }
-  GRAB_RETURN_IF_ERROR(ReadTables(tables_path, model.spec.tokens.tables, model.tables));
+  GRAB_RETURN_IF_ERROR(ReadTables(loaded.tables_path, model.spec.tokens.tables, model.tables));
   return loaded;
 }
 

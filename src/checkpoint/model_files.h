@@ -24,12 +24,16 @@ struct LoadedModel {
   uint64_t step = 0;                      // optimiser steps it was trained for
   Precision precision = Precision::kF32;  // it is to be served in
   std::string dir;                        // the checkpoint folder it was read from
+  std::string tables_path;                // in it
   std::vector<std::string> skipped;       // newer ones that are damaged, each with the reason
 };
 
 // From a checkpoint folder, or the newest usable one in a folder of them; optimiser state is left
 // behind. Refused: a manifest, checksum, spec, tensor name, shape or value that is not right.
 StatusOr<LoadedModel> LoadModel(const std::string& path);
+
+// As LoadModel, without the tables.
+StatusOr<LoadedModel> LoadDense(const std::string& path);
 
 // Writes DIR/step-<step> with the model alone, in f32, and the precision it is to be served in;
 // returns its path. One that is there already is an AlreadyExists.

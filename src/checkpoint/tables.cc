@@ -123,7 +123,7 @@ Status WriteTables(const std::vector<TableSpec>& specs, const std::vector<Embedd
 }
 
 Status ReadTables(const std::string& path, const std::vector<TableSpec>& specs,
-                  std::vector<EmbeddingTable>& tables) {
+                  std::vector<EmbeddingTable>& tables, bool with_state) {
   GRAB_CHECK(specs.size() == tables.size());
   GRAB_ASSIGN_OR_RETURN(const std::unique_ptr<SafetensorsReader> reader,
                         SafetensorsReader::Open(path));
@@ -141,7 +141,7 @@ Status ReadTables(const std::string& path, const std::vector<TableSpec>& specs,
     GRAB_RETURN_IF_ERROR(ReadRows(
         *reader, *values, table.dim(),
         [](EmbeddingTable& to, uint32_t row) { return to.values(row); }, table));
-    if (table.state_width() == 0) continue;
+    if (table.state_width() == 0 || !with_state) continue;
     GRAB_ASSIGN_OR_RETURN(
         const TensorInfo* state,
         FindTensor(*reader, prefix + "state", Dtype::kF32, {rows, table.state_width()}));
@@ -150,6 +150,14 @@ Status ReadTables(const std::string& path, const std::vector<TableSpec>& specs,
         [](EmbeddingTable& to, uint32_t row) { return to.state(row); }, table));
   }
   return absl::OkStatus();
+}
+
+StatusOr<bool> HasTableState(const std::string& path, const TableSpec& spec,
+                             const EmbeddingTable& table) {
+  GRAB_ASSIGN_OR_RETURN(const std::unique_ptr<SafetensorsReader> reader,
+                        SafetensorsReader::Open(path));
+  const TensorInfo* state = reader->Find(absl::StrCat("table.", spec.name, ".state"));
+  return state != nullptr && state->shape.size() == 2 && state->shape[1] == table.state_width();
 }
 
 }  // namespace grab

@@ -19,7 +19,12 @@ Status WriteTables(const std::vector<TableSpec>& specs, const std::vector<Embedd
 // Fills new tables (only the unknown row yet). A table without optimiser state ignores the file's;
 // one with state needs it. Missing tables, other widths, doubled keys and non-finite values are
 // errors naming file, table and row.
+// Without `with_state` state stays as new.
 Status ReadTables(const std::string& path, const std::vector<TableSpec>& specs,
-                  std::vector<EmbeddingTable>& tables);
+                  std::vector<EmbeddingTable>& tables, bool with_state = true);
+
+// Whether the file has optimiser state of this table's kind and width.
+StatusOr<bool> HasTableState(const std::string& path, const TableSpec& spec,
+                             const EmbeddingTable& table);
 
 }  // namespace grab

@@ -299,6 +299,43 @@ Problem CheckTrain(const std::string& key, const TrainConfig& train) {
                                                 train.window_size, ", got ", train.window_train));
 }
 
+// A model without history has no stages, no base model and no next item.
+Problem CheckDlrm(const TrainConfig& train) {
+  GRAB_RETURN_IF_PROBLEM(CheckTrain("dlrm.train", train));
+  if (train.mode != "end_to_end") {
+    return At("dlrm.train.mode", "DLRM trains in one stage and needs \"end_to_end\"");
+  }
+  if (train.objective != "labels") {
+    return At("dlrm.train.objective", "DLRM has no history to predict and needs \"labels\"");
+  }
+  if (train.dual_loss.weight > 0.0) {
+    return At("dlrm.train.dual_loss.weight", "DLRM is the base model itself and needs 0");
+  }
+  return std::nullopt;
+}
+
+Problem CheckFieldOfKind(const Config& config, const std::string& key, const std::string& name,
+                         const std::string& kind) {
+  std::vector<std::string> known;
+  for (const FieldConfig& field : config.fields) {
+    if (field.kind == kind) known.push_back(field.name);
+  }
+  return CheckKnown(key, name, absl::StrCat(kind, " field"), known);
+}
+
+Problem CheckObjective(const Config& config) {
+  const TrainConfig& train = config.grab.train;
+  if (!train.pairwise.value_field.empty()) {
+    GRAB_RETURN_IF_PROBLEM(CheckFieldOfKind(config, "grab.train.pairwise.value_field",
+                                            train.pairwise.value_field, "number"));
+  }
+  if (train.objective != "next_item") return std::nullopt;
+  if (train.mode != "end_to_end") {
+    return At("grab.train.mode", "the next_item objective needs \"end_to_end\"");
+  }
+  return CheckFieldOfKind(config, "grab.train.next_item.field", train.next_item.field, "id");
+}
+
 Problem CheckGrab(const Config& config) {
   const ModelConfig& model = config.grab.model;
   if (model.d_model % model.heads != 0) {
@@ -317,7 +354,7 @@ Problem CheckGrab(const Config& config) {
   if (config.grab.train.batch != "packed") {
     return At("grab.train.batch", "GRAB reads a user's history and needs \"packed\"");
   }
-  return std::nullopt;
+  return CheckObjective(config);
 }
 
 Problem CheckEval(const Config& config) {
@@ -348,7 +385,7 @@ std::optional<ConfigProblem> FindProblem(const Config& config) {
   GRAB_RETURN_IF_PROBLEM(CheckEvents(config));
   GRAB_RETURN_IF_PROBLEM(CheckSplit(config));
   GRAB_RETURN_IF_PROBLEM(CheckFollow(config));
-  GRAB_RETURN_IF_PROBLEM(CheckTrain("dlrm.train", config.dlrm.train));
+  GRAB_RETURN_IF_PROBLEM(CheckDlrm(config.dlrm.train));
   GRAB_RETURN_IF_PROBLEM(CheckGrab(config));
   return CheckEval(config);
 }

@@ -339,11 +339,75 @@ struct ModelConfig {
   }
 };
 
+// The loss of the model that a run was warm-started from, beside GRAB's own (DESIGN 4).
+struct DualLossConfig {
+  double weight = 0.0;
+  int64_t window_targets = 32768;
+  double plateau = 0.005;
+  int64_t decay_targets = 65536;
+
+  template <class V>
+  void Visit(V& v) {
+    v.Setting("weight", weight,
+              "Weight of the base head's loss on the candidate's token until GRAB's loss "
+              "plateaus; 0: no base head.",
+              Between(0, 1e6));
+    v.Setting("window_targets", window_targets,
+              "GRAB's loss is averaged over this many targets and compared with the window before.",
+              Between(1, 1e15));
+    v.Setting("plateau", plateau,
+              "A window that lowers the loss by less than this share is the plateau.",
+              Between(0, 1));
+    v.Setting("decay_targets", decay_targets,
+              "Targets over which the weight falls to 0 from the plateau on.", Between(1, 1e15));
+  }
+};
+
+// Clicked over not clicked among the candidates of a page, as a term of the loss.
+struct PairwiseConfig {
+  double weight = 0.0;
+  std::string value_field;
+
+  template <class V>
+  void Visit(V& v) {
+    v.Setting("weight", weight,
+              "Weight of the mean pairwise loss on the main task within pages; 0: none.",
+              Between(0, 1e6));
+    v.Setting("value_field", value_field,
+              "Number field whose value at the clicked candidate weighs its pairs (a missing or "
+              "negative one counts 0); empty: all weigh 1.",
+              Anything());
+  }
+};
+
+// Pre-training: each partial token predicts the next item of its channel.
+struct NextItemConfig {
+  std::string field;
+  int64_t negatives = 512;
+  double temperature = 0.1;
+
+  template <class V>
+  void Visit(V& v) {
+    v.Setting("field", field, "The id field that is predicted; needed for objective next_item.",
+              Anything());
+    v.Setting("negatives", negatives,
+              "Sampled negatives per worker's part of a batch, shared by its tokens, drawn from "
+              "its items and corrected for their popularity.",
+              Between(1, 65536));
+    v.Setting("temperature", temperature, "Divides the cosine of state and item.",
+              Between(0.001, 100));
+  }
+};
+
 struct TrainConfig {
   int64_t seed = 1;
+  std::string objective = "labels";
+  std::string mode = "sts";
+  double slice_s = 86400.0;
   int64_t passes = 1;
   std::string batch = "packed";
   int64_t batch_tokens = 8192;
+  int64_t sparse_batch_tokens = 16384;
   int64_t window_size = 2048;
   int64_t window_train = 1024;
   int64_t shuffle_blocks = 64;
@@ -364,10 +428,28 @@ struct TrainConfig {
   int64_t checkpoints_kept = 2;
   int64_t threads = 0;
   std::string precision = "f32";
+  DualLossConfig dual_loss;
+  PairwiseConfig pairwise;
+  NextItemConfig next_item;
 
   template <class V>
   void Visit(V& v) {
     v.Setting("seed", seed, "Seed of everything random.", Between(0, 9007199254740992.0));
+    v.Setting("objective", objective,
+              "labels: predict the tasks; next_item: pre-train on the order of the history alone, "
+              "for a later run's --warm-start.",
+              OneOf({"labels", "next_item"}));
+    v.Setting("mode", mode,
+              "What a pass trains. sts: first the dense weights on packed users with the tables "
+              "frozen, then the tables on shuffled single impressions through a head of their own; "
+              "sts_packed: the same, the second stage on packed users too; end_to_end: everything "
+              "at once, as DLRM, which has no stages, must.",
+              OneOf({"sts", "sts_packed", "end_to_end"}));
+    v.Setting("slice_s", slice_s,
+              "With stages: a pass walks forward through its targets in slices of so many seconds "
+              "of request time, each through both stages, so that the dense weights never read "
+              "tables that have seen their labels; 0: all at once.",
+              AtLeast(0));
     v.Setting("passes", passes, "Passes over the training targets.", Between(1, 100000));
     v.Setting(
         "batch", batch,
@@ -376,6 +458,8 @@ struct TrainConfig {
         OneOf({"packed", "impressions"}));
     v.Setting("batch_tokens", batch_tokens, "Tokens per batch, partial and full of all channels.",
               Between(1, 1 << 26));
+    v.Setting("sparse_batch_tokens", sparse_batch_tokens,
+              "Tokens per batch of the stage that trains the tables.", Between(1, 1 << 26));
     v.Setting("window_size", window_size, "Events per training window of a user (S).",
               Between(1, 1 << 24));
     v.Setting("window_train", window_train, "Events trained per window (T), at most window_size.",
@@ -423,6 +507,9 @@ struct TrainConfig {
         "Operands of the large matrix products of training steps: f32, or bf16 with f32 sums. "
         "Weights, everything else and evaluation are f32.",
         OneOf({"f32", "bf16"}));
+    v.Section("dual_loss", dual_loss, "The base model's loss beside GRAB's, after a warm start.");
+    v.Section("pairwise", pairwise, "Pairs of candidates of a page.");
+    v.Section("next_item", next_item, "Pre-training on the next item.");
   }
 };
 
@@ -473,6 +560,13 @@ struct ModelRunConfig {
     v.Section("train", train, "Training.");
   }
 };
+
+// Defaults of a model without history.
+inline ModelRunConfig WithoutStages() {
+  ModelRunConfig config;
+  config.train.mode = "end_to_end";
+  return config;
+}
 
 struct EvalConfig {
   int64_t batch_tokens = 16384;
@@ -530,7 +624,7 @@ struct Config {
   PrepareConfig prepare;
   SimulateConfig simulate;
   FollowConfig follow;
-  ModelRunConfig dlrm;
+  ModelRunConfig dlrm = WithoutStages();
   ModelRunConfig grab;
   EvalConfig eval;
 

@@ -5,31 +5,14 @@
 namespace grab {
 namespace {
 
-void AddLinear(const std::string& name, int64_t out, int64_t in, std::vector<WeightSpec>& weights) {
-  weights.push_back({name + ".weight", {out, in}});
-  weights.push_back({name + ".bias", {out}});
-}
-
-void AddNorm(const std::string& name, int64_t width, std::vector<WeightSpec>& weights) {
-  weights.push_back({name + ".scale", {width}});
-  weights.push_back({name + ".shift", {width}});
-}
-
-void AddTokenizer(const std::string& name, int64_t width, const ModelSpec& spec,
-                  std::vector<WeightSpec>& weights) {
-  AddNorm(name + ".norm", width, weights);
-  AddLinear(name + ".hidden", spec.tokenizer_hidden, width, weights);
-  AddLinear(name + ".out", spec.d_model, spec.tokenizer_hidden, weights);
-  AddLinear(name + ".gate", spec.d_model, width, weights);
-}
-
 void AddLayer(const std::string& prefix, const ModelSpec& spec, std::vector<WeightSpec>& weights) {
   const int64_t d = spec.d_model;
-  AddNorm(prefix + "attention.norm", d, weights);
-  if (spec.latent_width > 0) AddLinear(prefix + "attention.latent", spec.latent_width, d, weights);
-  AddLinear(prefix + "attention.qkv", 3 * d, spec.latent_width > 0 ? spec.latent_width : d,
-            weights);
-  AddLinear(prefix + "attention.out", d, d, weights);
+  AddNormWeights(prefix + "attention.norm", d, weights);
+  if (spec.latent_width > 0)
+    AddLinearWeights(prefix + "attention.latent", spec.latent_width, d, weights);
+  AddLinearWeights(prefix + "attention.qkv", 3 * d, spec.latent_width > 0 ? spec.latent_width : d,
+                   weights);
+  AddLinearWeights(prefix + "attention.out", d, d, weights);
   const auto codebook = [&](const char* name, int64_t buckets) {
     weights.push_back(
         {prefix + "attention.codebook_" + name, {spec.heads, buckets, spec.head_width()}});
@@ -37,9 +20,9 @@ void AddLayer(const std::string& prefix, const ModelSpec& spec, std::vector<Weig
   codebook("position", spec.position_buckets);
   codebook("time", spec.time_buckets);
   codebook("action", spec.action_classes());
-  AddNorm(prefix + "ffn.norm", d, weights);
-  AddLinear(prefix + "ffn.hidden", spec.ffn_hidden, d, weights);
-  AddLinear(prefix + "ffn.out", d, spec.ffn_hidden, weights);
+  AddNormWeights(prefix + "ffn.norm", d, weights);
+  AddLinearWeights(prefix + "ffn.hidden", spec.ffn_hidden, d, weights);
+  AddLinearWeights(prefix + "ffn.out", d, spec.ffn_hidden, weights);
 }
 
 StatusOr<ChannelSpec> MakeChannel(const ChannelConfig& config, const Schema& schema) {
@@ -101,12 +84,6 @@ Status CheckSizes(const ModelSpec& spec) {
 
 }  // namespace
 
-int64_t WeightSpec::elements() const {
-  int64_t product = 1;
-  for (const int64_t size : shape) product *= size;
-  return product;
-}
-
 PackPlan ModelSpec::Plan() const {
   PackPlan plan;
   plan.layers = static_cast<int>(std::max<int64_t>(1, layers));
@@ -118,26 +95,22 @@ std::vector<WeightSpec> ModelSpec::Weights() const {
   std::vector<WeightSpec> weights;
   const auto channel_count = static_cast<int64_t>(channels.size());
   if (kind == ModelKind::kGrab) {
-    AddTokenizer("tokenizer.partial", tokens.PartialWidth(), *this, weights);
+    AddGateMlpWeights("tokenizer.partial", tokens.PartialWidth(), tokenizer_hidden, d_model,
+                      weights);
   }
-  AddTokenizer("tokenizer.full", tokens.FullWidth(), *this, weights);
+  AddGateMlpWeights("tokenizer.full", tokens.FullWidth(), tokenizer_hidden, d_model, weights);
   for (int64_t layer = 0; layer < layers; ++layer) {
     for (size_t c = 0; c < channels.size(); ++c) AddLayer(LayerPrefix(c, layer), *this, weights);
     if (mixes()) {
-      AddLinear(absl::StrCat("mix.", layer), channel_count * d_model, channel_count * d_model,
-                weights);
+      AddLinearWeights(absl::StrCat("mix.", layer), channel_count * d_model,
+                       channel_count * d_model, weights);
     }
   }
   for (size_t c = 0; pre_norm && c < channels.size(); ++c) {
-    AddNorm(absl::StrCat("channel.", c, ".norm"), d_model, weights);
+    AddNormWeights(absl::StrCat("channel.", c, ".norm"), d_model, weights);
   }
-  int64_t in = d_model * std::max<int64_t>(1, channel_count);
-  for (size_t i = 0; i <= head_hidden.size(); ++i) {
-    const int64_t out =
-        i < head_hidden.size() ? head_hidden[i] : static_cast<int64_t>(tasks.size());
-    AddLinear(absl::StrCat("head.", i), out, in, weights);
-    in = out;
-  }
+  AddHeadWeights("head", d_model * std::max<int64_t>(1, channel_count), head_hidden,
+                 static_cast<int64_t>(tasks.size()), weights);
   return weights;
 }
 

@@ -10,6 +10,7 @@
 #include "base/status.h"
 #include "batch/builder.h"
 #include "config/settings.h"
+#include "model/weight_spec.h"
 #include "nlohmann/json.hpp"
 #include "tokens/token_spec.h"
 
@@ -23,12 +24,6 @@ enum class ModelKind : uint8_t {
 struct ChannelSpec {
   std::string name;
   ChannelPlan plan;
-};
-
-struct WeightSpec {
-  std::string name;
-  std::vector<int64_t> shape;
-  int64_t elements() const;
 };
 
 struct ModelSpec {
@@ -63,7 +58,7 @@ struct ModelSpec {
   //   .qkv.{weight,bias} .out.{weight,bias}
   //   .codebook_{position,time,action} channel.C.layer.L.ffn.norm.* .hidden.{weight,bias}
   //   .out.{weight,bias} mix.L.{weight,bias}    channel.C.norm.* (pre-norm)    head.I.{weight,bias}
-  // A weight of a linear layer is [out, in]; codebooks are [heads, buckets, head_width].
+  // Codebooks are [heads, buckets, head_width].
   std::vector<WeightSpec> Weights() const;
 
   static StatusOr<ModelSpec> FromConfig(const Config& config, ModelKind kind, const Schema& schema);

@@ -171,6 +171,12 @@ StatusOr<TokenSlot> SlotFromJson(const nlohmann::json& json, const TokenSpec& sp
 
 }  // namespace
 
+const TokenSlot* TokenSpec::FindSlot(const std::string& name) const {
+  const auto found = std::find_if(slots.begin(), slots.end(),
+                                  [&](const TokenSlot& slot) { return slot.name == name; });
+  return found == slots.end() ? nullptr : &*found;
+}
+
 uint32_t TokenSpec::PartialWidth() const {
   uint32_t width = 0;
   for (const TokenSlot& slot : slots) width += slot.partial ? slot.width : 0;

@@ -50,6 +50,8 @@ struct TokenSpec {
   std::vector<TokenSlot> slots;
   std::vector<TableSpec> tables;
 
+  // The slot named so; nullptr if there is none.
+  const TokenSlot* FindSlot(const std::string& name) const;
   // Columns of the concatenated slot vectors `v` of a view.
   uint32_t PartialWidth() const;
   uint32_t FullWidth() const;

@@ -8,7 +8,7 @@
 namespace grab {
 
 AdamW::AdamW(const std::vector<std::pair<std::string, torch::Tensor>>& weights, double weight_decay)
-    : weights_(weights), weight_decay_(weight_decay) {
+    : weights_(weights), weight_decay_(weight_decay), steps_(weights.size(), 0) {
   for (const auto& [name, weight] : weights_) {
     first_.push_back(torch::zeros_like(weight, weight.options().requires_grad(false)));
     second_.push_back(torch::zeros_like(weight, weight.options().requires_grad(false)));
@@ -16,7 +16,6 @@ AdamW::AdamW(const std::vector<std::pair<std::string, torch::Tensor>>& weights, 
 }
 
 void AdamW::Step(double learning_rate, double gradient_scale, WorkerPool& pool) {
-  ++steps_;
   pool.ForEach(weights_.size(), [&](size_t i) {
     torch::NoGradGuard no_grad;
     if (weights_[i].second.grad().defined()) UpdateWeight(i, learning_rate, gradient_scale);
@@ -27,8 +26,9 @@ void AdamW::UpdateWeight(size_t i, double learning_rate, double gradient_scale) 
   constexpr double kBeta1 = 0.9;
   constexpr double kBeta2 = 0.999;
   constexpr double kEpsilon = 1e-8;
-  const double rate = learning_rate / (1.0 - std::pow(kBeta1, static_cast<double>(steps_)));
-  const double correct2 = 1.0 - std::pow(kBeta2, static_cast<double>(steps_));
+  const auto steps = static_cast<double>(++steps_[i]);
+  const double rate = learning_rate / (1.0 - std::pow(kBeta1, steps));
+  const double correct2 = 1.0 - std::pow(kBeta2, steps);
   torch::Tensor& weight = weights_[i].second;
   const double keep = weight.dim() > 1 ? 1.0 - learning_rate * weight_decay_ : 1.0;
   const torch::Tensor gradient = weight.grad().contiguous();

@@ -22,9 +22,9 @@ class AdamW {
   // weight without a gradient took no part in the batch and keeps its value and moments.
   void Step(double learning_rate, double gradient_scale, WorkerPool& pool);
 
-  int64_t steps() const { return steps_; }
-  void set_steps(int64_t steps) { steps_ = steps; }
-  // Per weight, in the order given; writable for restoring.
+  // Per weight, in the order given; writable for restoring. Steps are those the weight took part
+  // in: one that a stage freezes is not under-corrected later.
+  std::vector<int64_t>& steps() { return steps_; }
   std::vector<torch::Tensor>& first_moments() { return first_; }
   std::vector<torch::Tensor>& second_moments() { return second_; }
 
@@ -33,7 +33,7 @@ class AdamW {
 
   std::vector<std::pair<std::string, torch::Tensor>> weights_;
   double weight_decay_;
-  int64_t steps_ = 0;
+  std::vector<int64_t> steps_;
   std::vector<torch::Tensor> first_, second_;
 };
 

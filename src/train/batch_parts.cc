@@ -118,6 +118,8 @@ void AppendSegment(const ModelSpec& spec, const Batch& batch, const BatchLookup&
   AppendTokens(spec.tokens, batch.full, lookup.full_index, full_begin, full_end, part.batch.full,
                part.lookup.full_index);
   AppendRange(batch.request_time_ms, full_begin, full_end, part.batch.request_time_ms);
+  AppendRange(batch.page_id, full_begin, full_end, part.batch.page_id);
+  if (!batch.value.empty()) AppendRange(batch.value, full_begin, full_end, part.batch.value);
   AppendRange(batch.labels, full_begin, full_end, part.batch.labels);
   AppendRange(batch.labels_known, full_begin, full_end, part.batch.labels_known);
   for (uint32_t r = full_begin; r < full_end; ++r) part.full_rows.push_back(r);

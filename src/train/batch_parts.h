@@ -12,8 +12,8 @@
 namespace grab {
 
 struct BatchPart {
-  // What a forward and the loss read: token columns without their keys, channels, request times and
-  // labels. The rest is empty.
+  // What a forward and the losses read: token columns without their keys, channels, request times,
+  // pages, values and labels. The rest is empty.
   Batch batch;
   BatchLookup lookup;               // places in the whole batch's unique rows; has none of its own
   std::vector<uint32_t> full_rows;  // of the whole batch, in the order of the part's

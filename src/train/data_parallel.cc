@@ -4,38 +4,41 @@
 
 #include <algorithm>
 
+#include "base/clock.h"
 #include "train/batch_parts.h"
-#include "train/loss.h"
 
 namespace grab {
 
 DataParallel::DataParallel(const ModelSpec& spec, const Net& net, int threads, Precision precision)
     : spec_(spec), net_(net), pool_(threads) {
-  for (int w = 0; w < threads; ++w) workers_.push_back({net.Alias(precision), {}, 0.0});
+  for (int w = 0; w < threads; ++w) workers_.push_back({net.Alias(precision), {}, {}});
   pool_.Run([](int) { at::set_num_threads(1); });
 }
 
-double DataParallel::Backward(const Batch& batch, const BatchLookup& lookup,
-                              const std::vector<torch::Tensor>& rows,
-                              const std::vector<double>& task_weights) {
+BatchLoss DataParallel::Backward(const Batch& batch, const BatchLookup& lookup,
+                                 const std::vector<torch::Tensor>& rows,
+                                 const Objective& objective) {
   const std::vector<BatchPart> parts = SplitBatch(spec_, batch, lookup, threads());
-  const std::vector<double> row_weights = RowWeights(batch, task_weights);
   pool_.Run([&](int w) {
     if (static_cast<size_t>(w) >= parts.size()) return;
     Worker& worker = workers_[static_cast<size_t>(w)];
-    const BatchPart& part = parts[static_cast<size_t>(w)];
     worker.rows.clear();
     for (const torch::Tensor& table : rows) {
-      worker.rows.push_back(table.detach().requires_grad_(true));
+      worker.rows.push_back(table.detach().requires_grad_(table.requires_grad()));
     }
-    const torch::Tensor loss = ClickLoss(worker.net.Forward(part.batch, part.lookup, worker.rows),
-                                         part.batch, row_weights);
-    worker.loss = loss.item<double>();
-    loss.backward();
+    const Stopwatch watch;
+    const PartLoss loss = objective(worker.net, parts[static_cast<size_t>(w)], worker.rows);
+    worker.loss = {loss.total.item<double>(), loss.main.item<double>(), watch.Seconds()};
+    // A part may hold nothing to learn from.
+    if (loss.total.requires_grad()) loss.total.backward();
   });
   AddGradients(parts.size(), rows);
-  double loss = 0.0;
-  for (size_t w = 0; w < parts.size(); ++w) loss += workers_[w].loss;
+  BatchLoss loss;
+  for (size_t w = 0; w < parts.size(); ++w) {
+    loss.total += workers_[w].loss.total;
+    loss.main += workers_[w].loss.main;
+    loss.forward_seconds += workers_[w].loss.forward_seconds / static_cast<double>(parts.size());
+  }
   return loss;
 }
 
@@ -63,7 +66,8 @@ void DataParallel::AddGradients(size_t parts, const std::vector<torch::Tensor>& 
 }
 
 std::vector<float> DataParallel::Logits(const Batch& batch, const BatchLookup& lookup,
-                                        const std::vector<torch::Tensor>& rows) {
+                                        const std::vector<torch::Tensor>& rows,
+                                        const PartForward& forward) {
   const std::vector<BatchPart> parts = SplitBatch(spec_, batch, lookup, threads());
   const size_t tasks = spec_.tasks.size();
   std::vector<float> logits(batch.full.rows * tasks);
@@ -71,7 +75,7 @@ std::vector<float> DataParallel::Logits(const Batch& batch, const BatchLookup& l
     if (static_cast<size_t>(w) >= parts.size()) return;
     torch::NoGradGuard no_grad;
     const BatchPart& part = parts[static_cast<size_t>(w)];
-    const torch::Tensor scores = net_.Forward(part.batch, part.lookup, rows).contiguous();
+    const torch::Tensor scores = forward(net_, part, rows).contiguous();
     const float* from = scores.data_ptr<float>();
     for (const uint32_t row : part.full_rows) {
       std::copy(from, from + tasks, logits.begin() + static_cast<ptrdiff_t>(row * tasks));

@@ -12,8 +12,15 @@
 #include "embedding/lookup.h"
 #include "model/spec.h"
 #include "train/net.h"
+#include "train/objective.h"
 
 namespace grab {
+
+struct BatchLoss {
+  double total = 0.0;            // what is minimised
+  double main = 0.0;             // of it, the stage's own loss (PartLoss)
+  double forward_seconds = 0.0;  // mean of the workers'
+};
 
 class DataParallel {
  public:
@@ -26,15 +33,15 @@ class DataParallel {
   int threads() const { return pool_.threads(); }
   WorkerPool& pool() { return pool_; }
 
-  // The loss of `batch`. Its gradients are left in the weights of `net` and in `rows` (the leaves
-  // of GatherRows), as .grad(). The same arguments and threads give the same bits; another number
-  // of threads adds in another order.
-  double Backward(const Batch& batch, const BatchLookup& lookup,
-                  const std::vector<torch::Tensor>& rows, const std::vector<double>& task_weights);
+  // The loss of `batch`. Its gradients are left in the weights of `net` and, where they ask for
+  // one, in `rows` (the leaves of GatherRows), as .grad(). The same arguments and threads give the
+  // same bits; another number of threads adds in another order.
+  BatchLoss Backward(const Batch& batch, const BatchLookup& lookup,
+                     const std::vector<torch::Tensor>& rows, const Objective& objective);
 
-  // Logits [batch.full.rows, tasks], row by row, in the net's own precision.
+  // Logits [batch.full.rows, tasks] of `forward`, row by row, in the net's own precision.
   std::vector<float> Logits(const Batch& batch, const BatchLookup& lookup,
-                            const std::vector<torch::Tensor>& rows);
+                            const std::vector<torch::Tensor>& rows, const PartForward& forward);
 
  private:
   // One worker's own leaves: they share storage with the net's weights and the batch's rows, and
@@ -42,7 +49,7 @@ class DataParallel {
   struct Worker {
     Net net;
     std::vector<torch::Tensor> rows;
-    double loss = 0.0;
+    BatchLoss loss;
   };
   void AddGradients(size_t parts, const std::vector<torch::Tensor>& rows);
 

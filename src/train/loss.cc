@@ -12,7 +12,7 @@ std::vector<double> RowWeights(const Batch& batch, const std::vector<double>& we
   return row_weights;
 }
 
-torch::Tensor ClickLoss(const torch::Tensor& logits, const Batch& batch,
+torch::Tensor LabelLoss(const torch::Tensor& logits, const Batch& batch,
                         const std::vector<double>& row_weights) {
   const auto tasks = static_cast<int64_t>(row_weights.size());
   torch::Tensor label = torch::zeros({batch.full.rows, tasks}, torch::kFloat64);

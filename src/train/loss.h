@@ -16,7 +16,7 @@ std::vector<double> RowWeights(const Batch& batch, const std::vector<double>& we
 // Sum over rows and tasks of the binary cross-entropy of known labels, each times its task's row
 // weight. The losses of the parts of a batch, with the row weights of the whole, add up to the
 // batch's. logits [rows, tasks].
-torch::Tensor ClickLoss(const torch::Tensor& logits, const Batch& batch,
+torch::Tensor LabelLoss(const torch::Tensor& logits, const Batch& batch,
                         const std::vector<double>& row_weights);
 
 }  // namespace grab

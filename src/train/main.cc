@@ -37,7 +37,8 @@ int Main(int argc, char** argv) {
       "runs/grab\n"
       "  grab train --config runs/grab/config.toml --shards data/kuairand --model grab --out "
       "runs/grab --resume\n"
-      "  grab train ... --set grab.train.passes=2 --set grab.train.seed=7");
+      "  grab train ... --model grab --out runs/warm --warm-start runs/dlrm\n"
+      "  grab train ... --set grab.train.mode=end_to_end --set grab.train.seed=7");
   std::string config_path, model;
   std::vector<std::string> overrides;
   TrainOptions options;
@@ -47,6 +48,8 @@ int Main(int argc, char** argv) {
   app.add_option("--shards", options.shards_dir, "Folder written by grab prepare")->required();
   app.add_option("--out", options.out_dir, "Run folder")->required();
   app.add_flag("--resume", options.resume, "Continue from the newest checkpoint of the run folder");
+  app.add_option("--warm-start", options.warm_start,
+                 "Run or checkpoint folder whose tables and weights a new run starts from");
   app.add_option("--steps-max", options.steps_max,
                  "Stop after this many steps of this call, with a checkpoint; 0: no limit");
   try {

@@ -1,101 +1,49 @@
 #include "train/net.h"
 
-#include <cmath>
-
-#include "base/check.h"
-#include "base/hash.h"
-#include "base/rng.h"
 #include "train/ops.h"
 
 namespace grab {
 namespace {
 
-bool EndsWith(const std::string& text, const char* end) {
-  const std::string suffix(end);
-  return text.size() >= suffix.size() &&
-         text.compare(text.size() - suffix.size(), suffix.size(), suffix) == 0;
-}
-
-// Norm scales 1; shifts and biases 0; codebooks N(0, 0.02^2); matrices uniform with variance 1 /
-// fan_in. The head's last matrix is small, so that training starts at the base rate's logit 0 and
-// not at noise.
-torch::Tensor InitialWeight(const WeightSpec& spec, bool output, uint64_t seed) {
-  Rng rng(seed, HashId(spec.name));
-  torch::Tensor values = torch::zeros(spec.shape, torch::kFloat64);
-  double* data = values.data_ptr<double>();
-  const int64_t n = spec.elements();
-  if (EndsWith(spec.name, ".scale")) {
-    values.fill_(1.0);
-  } else if (spec.shape.size() == 3) {
-    for (int64_t i = 0; i < n; ++i) data[i] = 0.02 * rng.Normal();
-  } else if (spec.shape.size() == 2) {
-    const double bound = std::sqrt(3.0 / static_cast<double>(spec.shape[1])) * (output ? 0.1 : 1.0);
-    for (int64_t i = 0; i < n; ++i) data[i] = bound * (2.0 * rng.Uniform() - 1.0);
-  }
-  return values;
+std::vector<WeightSpec> AllWeights(const ModelSpec& spec, const std::vector<WeightSpec>& extra) {
+  std::vector<WeightSpec> weights = spec.Weights();
+  weights.insert(weights.end(), extra.begin(), extra.end());
+  return weights;
 }
 
 }  // namespace
 
-Net::Net(const ModelSpec& spec, uint64_t seed, torch::ScalarType type) : spec_(spec) {
-  const std::string output = absl::StrCat("head.", spec.head_hidden.size(), ".weight");
-  for (const WeightSpec& weight : spec.Weights()) {
-    torch::Tensor values = InitialWeight(weight, weight.name == output, seed).to(type);
-    values.requires_grad_(true);
-    index_[weight.name] = weights_.size();
-    weights_.emplace_back(weight.name, std::move(values));
-  }
-}
+Net::Net(const ModelSpec& spec, uint64_t seed, torch::ScalarType type,
+         const std::vector<WeightSpec>& extra)
+    : spec_(spec), w_(AllWeights(spec, extra), seed, type) {}
 
 Net Net::Alias(Precision precision) const {
   Net alias = *this;
   alias.precision_ = precision;
-  for (auto& [name, weight] : alias.weights_) weight = weight.detach().requires_grad_(true);
+  alias.w_ = w_.Alias();
   return alias;
 }
 
-const torch::Tensor& Net::W(const std::string& name) const {
-  const auto found = index_.find(name);
-  GRAB_CHECK_MSG(found != index_.end(), name);
-  return weights_[found->second].second;
-}
-
-LinearWeights Net::Linear(const std::string& name) const {
-  return {W(name + ".weight"), W(name + ".bias")};
-}
-
-LayerNormWeights Net::Norm(const std::string& name) const {
-  return {W(name + ".scale"), W(name + ".shift")};
-}
-
-torch::Tensor Net::Token(const std::string& name, const TokenColumns& view,
-                         const std::vector<std::vector<uint32_t>>& index,
-                         const std::vector<torch::Tensor>& rows) const {
-  return GateMlp(PoolTokens(spec_.tokens, view, index, rows), Norm(name + ".norm"),
-                 Linear(name + ".hidden"), Linear(name + ".out"), Linear(name + ".gate"),
-                 precision_);
-}
-
-torch::Tensor Net::Head(torch::Tensor z) const {
-  const auto linear = [&](size_t i) {
-    const LinearWeights weights = Linear(absl::StrCat("head.", i));
-    return torch::nn::functional::linear(z, weights.weight, weights.bias);
+NetOutputs Net::Run(const Batch& batch, const BatchLookup& lookup,
+                    const std::vector<torch::Tensor>& rows, bool histories) const {
+  NetOutputs outputs;
+  const auto token = [&](const char* name, const TokenColumns& view,
+                         const std::vector<std::vector<uint32_t>>& index) {
+    return GateMlp(w_, name, PoolTokens(spec_.tokens, view, index, rows), precision_);
   };
-  for (size_t i = 0; i < spec_.head_hidden.size(); ++i) z = torch::gelu(linear(i));
-  return linear(spec_.head_hidden.size());
-}
-
-torch::Tensor Net::Forward(const Batch& batch, const BatchLookup& lookup,
-                           const std::vector<torch::Tensor>& rows) const {
-  const torch::Tensor full = Token("tokenizer.full", batch.full, lookup.full_index, rows);
-  if (spec_.kind == ModelKind::kDlrm) return Head(full);
-  const torch::Tensor partial =
-      Token("tokenizer.partial", batch.partial, lookup.partial_index, rows);
-  return Head(torch::cat(Channels(batch, partial, full), 1));
+  outputs.full = token("tokenizer.full", batch.full, lookup.full_index);
+  torch::Tensor z = outputs.full;
+  if (spec_.kind == ModelKind::kGrab) {
+    const torch::Tensor partial = token("tokenizer.partial", batch.partial, lookup.partial_index);
+    z = torch::cat(Channels(batch, partial, outputs.full, histories, outputs), 1);
+  }
+  outputs.logits = Mlp(w_, "head", spec_.head_hidden.size(), z);
+  return outputs;
 }
 
 std::vector<torch::Tensor> Net::Channels(const Batch& batch, const torch::Tensor& partial,
-                                         const torch::Tensor& full) const {
+                                         const torch::Tensor& full, bool histories,
+                                         NetOutputs& outputs) const {
   const size_t count = spec_.channels.size();
   std::vector<std::shared_ptr<const ChannelRows>> rows;
   std::vector<torch::Tensor> partial_state;
@@ -107,17 +55,22 @@ std::vector<torch::Tensor> Net::Channels(const Batch& batch, const torch::Tensor
     partial_state.push_back(partial.index_select(0, torch::tensor(index, torch::kInt64)));
   }
   for (int64_t layer = 0; layer < spec_.layers; ++layer) {
-    const bool last = layer + 1 == spec_.layers;
+    const bool partial_asks = histories || layer + 1 < spec_.layers;
     if (spec_.mixes()) Mix(layer, full_state);
     for (size_t c = 0; c < count; ++c) {
       const torch::Tensor out =
-          Layer(LayerPrefix(c, layer), rows[c], partial_state[c], full_state[c], last);
-      if (!last) partial_state[c] = out.narrow(0, 0, rows[c]->partial_rows());
+          Layer(LayerPrefix(c, layer), rows[c], partial_state[c], full_state[c], partial_asks);
+      if (partial_asks) partial_state[c] = out.narrow(0, 0, rows[c]->partial_rows());
       full_state[c] = out.narrow(0, out.size(0) - rows[c]->full_rows(), rows[c]->full_rows());
     }
   }
-  for (size_t c = 0; spec_.pre_norm && c < count; ++c) {
-    full_state[c] = LayerNormed(full_state[c], Norm(absl::StrCat("channel.", c, ".norm")));
+  const auto normed = [&](const torch::Tensor& state, size_t c) {
+    return spec_.pre_norm ? LayerNormed(state, w_.Norm(absl::StrCat("channel.", c, ".norm")))
+                          : state;
+  };
+  for (size_t c = 0; c < count; ++c) {
+    full_state[c] = normed(full_state[c], c);
+    if (histories) outputs.histories.push_back(normed(partial_state[c], c));
   }
   return full_state;
 }
@@ -127,20 +80,21 @@ std::vector<torch::Tensor> Net::Channels(const Batch& batch, const torch::Tensor
 void Net::Mix(int64_t layer, std::vector<torch::Tensor>& full) const {
   const auto channels = static_cast<int64_t>(full.size());
   const torch::Tensor mixed =
-      MixTargets(torch::cat(full, 1), Linear(absl::StrCat("mix.", layer)), channels, precision_);
+      MixTargets(torch::cat(full, 1), w_.Linear(absl::StrCat("mix.", layer)), channels, precision_);
   for (int64_t c = 0; c < channels; ++c) {
     full[static_cast<size_t>(c)] = mixed.narrow(1, c * spec_.d_model, spec_.d_model);
   }
 }
 
 torch::Tensor Net::Layer(const std::string& prefix, const std::shared_ptr<const ChannelRows>& rows,
-                         const torch::Tensor& partial, const torch::Tensor& full, bool last) const {
+                         const torch::Tensor& partial, const torch::Tensor& full,
+                         bool partial_asks) const {
   const torch::Tensor x = torch::cat({partial, full}, 0);
-  const torch::Tensor queried = last ? full : x;
-  const LayerNormWeights attention_norm = Norm(prefix + "attention.norm");
-  const LayerNormWeights ffn_norm = Norm(prefix + "ffn.norm");
-  const LinearWeights hidden = Linear(prefix + "ffn.hidden");
-  const LinearWeights out = Linear(prefix + "ffn.out");
+  const torch::Tensor queried = partial_asks ? x : full;
+  const LayerNormWeights attention_norm = w_.Norm(prefix + "attention.norm");
+  const LayerNormWeights ffn_norm = w_.Norm(prefix + "ffn.norm");
+  const LinearWeights hidden = w_.Linear(prefix + "ffn.hidden");
+  const LinearWeights out = w_.Linear(prefix + "ffn.out");
   if (spec_.pre_norm) {
     const torch::Tensor h = Attention(prefix, rows, x, attention_norm, queried);
     return FeedForward(h, ffn_norm, hidden, out, precision_);
@@ -152,17 +106,17 @@ torch::Tensor Net::Layer(const std::string& prefix, const std::shared_ptr<const 
 torch::Tensor Net::Attention(const std::string& prefix,
                              const std::shared_ptr<const ChannelRows>& rows, const torch::Tensor& x,
                              const LayerNormWeights& norm, const torch::Tensor& queried) const {
-  const LinearWeights qkv = Linear(prefix + "attention.qkv");
+  const LinearWeights qkv = w_.Linear(prefix + "attention.qkv");
   const auto [q, kv] =
       spec_.latent_width == 0
           ? QueriesKeysValues(x, norm, qkv, queried.size(0), precision_)
           : QueriesKeysValues(
-                NormedLinear(x, norm, Linear(prefix + "attention.latent"), {}, precision_), {}, qkv,
-                queried.size(0), precision_);
-  const torch::Tensor out =
-      RabAttention(rows, q, kv, W(prefix + "attention.codebook_position"),
-                   W(prefix + "attention.codebook_time"), W(prefix + "attention.codebook_action"));
-  return NormedLinear(out, {}, Linear(prefix + "attention.out"), queried, precision_);
+                NormedLinear(x, norm, w_.Linear(prefix + "attention.latent"), {}, precision_), {},
+                qkv, queried.size(0), precision_);
+  const torch::Tensor out = RabAttention(rows, q, kv, w_[prefix + "attention.codebook_position"],
+                                         w_[prefix + "attention.codebook_time"],
+                                         w_[prefix + "attention.codebook_action"]);
+  return NormedLinear(out, {}, w_.Linear(prefix + "attention.out"), queried, precision_);
 }
 
 }  // namespace grab

@@ -3,7 +3,7 @@
 
 #include <torch/torch.h>
 
-#include <map>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -11,41 +11,55 @@
 #include "embedding/lookup.h"
 #include "model/channel_rows.h"
 #include "model/spec.h"
-#include "train/dense.h"
+#include "train/net_weights.h"
 
 namespace grab {
 
+struct NetOutputs {
+  torch::Tensor logits;  // [batch.full.rows, tasks]
+  torch::Tensor full;    // the candidates' tokens before any channel [batch.full.rows, d_model]
+  // Per channel the state of every partial row after the last layer [partial rows, d_model]; only
+  // if asked for.
+  std::vector<torch::Tensor> histories;
+};
+
 class Net {
  public:
-  // Weights as ModelSpec::Weights() lists them, initialised from `seed` alone: the same seed gives
-  // the same weights whatever else draws random numbers. `spec` must outlive the net.
-  Net(const ModelSpec& spec, uint64_t seed, torch::ScalarType type = torch::kFloat32);
+  // The weights of ModelSpec::Weights() and `extra` ones that parts of training add. `spec` must
+  // outlive the net.
+  Net(const ModelSpec& spec, uint64_t seed, torch::ScalarType type = torch::kFloat32,
+      const std::vector<WeightSpec>& extra = {});
 
   // A net whose weights share storage with this one's but have gradients of their own, and whose
   // products are in `precision` (a new net's are in its own type).
   Net Alias(Precision precision) const;
 
-  // Logits [batch.full.rows, tasks]. `rows`: per table the unique rows of `lookup` [unique, dim].
-  // The arguments must outlive the backward pass.
+  // `rows`: per table the unique rows of `lookup` [unique, dim]. The arguments must outlive the
+  // backward pass.
+  NetOutputs Run(const Batch& batch, const BatchLookup& lookup,
+                 const std::vector<torch::Tensor>& rows, bool histories) const;
+  // Only the logits [batch.full.rows, tasks].
   torch::Tensor Forward(const Batch& batch, const BatchLookup& lookup,
-                        const std::vector<torch::Tensor>& rows) const;
+                        const std::vector<torch::Tensor>& rows) const {
+    return Run(batch, lookup, rows, false).logits;
+  }
 
-  // In ModelSpec::Weights() order.
-  const std::vector<std::pair<std::string, torch::Tensor>>& weights() const { return weights_; }
+  const ModelSpec& spec() const { return spec_; }
+  const NetWeights& w() const { return w_; }
+  Precision precision() const { return precision_; }
+  // In ModelSpec::Weights() order, then the extra ones.
+  const std::vector<std::pair<std::string, torch::Tensor>>& weights() const { return w_.list(); }
 
  private:
-  const torch::Tensor& W(const std::string& name) const;
-  LinearWeights Linear(const std::string& name) const;
-  LayerNormWeights Norm(const std::string& name) const;
-  torch::Tensor Token(const std::string& name, const TokenColumns& view,
-                      const std::vector<std::vector<uint32_t>>& index,
-                      const std::vector<torch::Tensor>& rows) const;
-  torch::Tensor Head(torch::Tensor z) const;
+  // Fills `outputs.histories` if asked; returns the candidates' states, channel by channel.
   std::vector<torch::Tensor> Channels(const Batch& batch, const torch::Tensor& partial,
-                                      const torch::Tensor& full) const;
+                                      const torch::Tensor& full, bool histories,
+                                      NetOutputs& outputs) const;
   void Mix(int64_t layer, std::vector<torch::Tensor>& full) const;
+  // `partial_asks`: whether partial rows have a state after this layer, or only full ones.
   torch::Tensor Layer(const std::string& prefix, const std::shared_ptr<const ChannelRows>& rows,
-                      const torch::Tensor& partial, const torch::Tensor& full, bool last) const;
+                      const torch::Tensor& partial, const torch::Tensor& full,
+                      bool partial_asks) const;
   // queried + attention of norm(x); `queried`: the last rows of x, which ask.
   torch::Tensor Attention(const std::string& prefix, const std::shared_ptr<const ChannelRows>& rows,
                           const torch::Tensor& x, const LayerNormWeights& norm,
@@ -53,8 +67,7 @@ class Net {
 
   const ModelSpec& spec_;
   Precision precision_ = Precision::kF32;
-  std::vector<std::pair<std::string, torch::Tensor>> weights_;
-  std::map<std::string, size_t> index_;
+  NetWeights w_;
 };
 
 }  // namespace grab

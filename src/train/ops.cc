@@ -120,6 +120,39 @@ struct PoolFunction : torch::autograd::Function<PoolFunction> {
   }
 };
 
+PoolPairs PairsOf(const RowPairs& pairs) {
+  return {static_cast<int64_t>(pairs.offsets.size()) - 1, pairs.offsets.data(), pairs.index.data(),
+          pairs.weight.data()};
+}
+
+struct PoolRowsFunction : torch::autograd::Function<PoolRowsFunction> {
+  static torch::Tensor forward(AutogradContext* context, RowPairs pairs, torch::Tensor table) {
+    table = table.contiguous();
+    const int64_t width = table.size(1);
+    torch::Tensor out = torch::empty({PairsOf(pairs).rows, width}, table.scalar_type());
+    Dispatch(table.scalar_type(), [&](auto t) {
+      using T = decltype(t);
+      EmbeddingPoolForward<T>(PairsOf(pairs), table.data_ptr<T>(), width, out.data_ptr<T>(), width);
+    });
+    context->saved_data["pairs"] = Hold(std::move(pairs));
+    context->saved_data["rows"] = table.size(0);
+    return out;
+  }
+
+  static variable_list backward(AutogradContext* context, variable_list d_outs) {
+    const torch::Tensor d_out = d_outs[0].contiguous();
+    const int64_t width = d_out.size(1);
+    torch::Tensor d_table =
+        torch::zeros({context->saved_data["rows"].toInt(), width}, d_out.scalar_type());
+    Dispatch(d_out.scalar_type(), [&](auto t) {
+      using T = decltype(t);
+      EmbeddingPoolBackward<T>(PairsOf(HeldIn<RowPairs>(context->saved_data["pairs"])),
+                               d_out.data_ptr<T>(), width, width, d_table.data_ptr<T>());
+    });
+    return {torch::Tensor(), d_table};
+  }
+};
+
 using RowsPointer = std::shared_ptr<const ChannelRows>;
 
 template <class T>
@@ -240,6 +273,10 @@ torch::Tensor PoolTokens(const TokenSpec& spec, const TokenColumns& view,
     parts.push_back(table.reshape({-1}));
   }
   return PoolFunction::apply(std::move(arguments), torch::cat(parts));
+}
+
+torch::Tensor PoolRows(RowPairs pairs, const torch::Tensor& table) {
+  return PoolRowsFunction::apply(std::move(pairs), table);
 }
 
 torch::Tensor RabAttention(const std::shared_ptr<const ChannelRows>& rows, const torch::Tensor& q,

@@ -22,6 +22,17 @@ torch::Tensor PoolTokens(const TokenSpec& spec, const TokenColumns& view,
                          const std::vector<std::vector<uint32_t>>& index,
                          const std::vector<torch::Tensor>& rows);
 
+// Weighted sums of rows: row r of the result is the sum over pairs i in [offsets[r],
+// offsets[r + 1]) of weight[i] * row index[i].
+struct RowPairs {
+  std::vector<uint32_t> offsets = {0};
+  std::vector<uint32_t> index;
+  std::vector<float> weight;
+};
+
+// table [*, width], f32 or f64. Returns [rows, width].
+torch::Tensor PoolRows(RowPairs pairs, const torch::Tensor& table);
+
 // RAB attention over a channel (kernels/rab_attention.h).
 //   q   [queries, d], the last `queries` rows of the channel;  kv [rows, 2 d], keys then values
 //   codebooks [heads, buckets, head_width]

@@ -8,9 +8,12 @@
 #include "checkpoint/model_files.h"
 #include "checkpoint/safetensors.h"
 #include "checkpoint/tables.h"
+#include "train/heads.h"
 
 namespace grab {
 namespace {
+
+constexpr char kAdamSteps[] = "adam.steps";
 
 SparseOptimiser OptimiserOf(const TrainConfig& config) {
   return config.table_optimizer == "adam" ? SparseOptimiser::kAdam : SparseOptimiser::kAdagrad;
@@ -25,25 +28,40 @@ std::vector<EmbeddingTable> MakeTables(const ModelSpec& spec, const TrainConfig&
   return tables;
 }
 
-// The integer counters by name, for writing and reading alike.
+// The counters by name, for writing and reading alike.
 std::map<std::string, int64_t*> Integers(RunCounters& counters) {
   return {{"step", &counters.step},
           {"pass", &counters.pass},
-          {"batches_in_pass", &counters.batches_in_pass},
+          {"slice", &counters.slice},
+          {"stage", &counters.stage},
+          {"batches_in_stage", &counters.batches_in_stage},
           {"targets_in_pass", &counters.targets_in_pass},
+          {"table_targets_in_pass", &counters.table_targets_in_pass},
           {"validations_in_pass", &counters.validations_in_pass},
+          {"table_validations_in_pass", &counters.table_validations_in_pass},
           {"targets", &counters.targets},
+          {"table_targets", &counters.table_targets},
           {"tokens", &counters.tokens},
           {"best_step", &counters.best_step},
           {"worse_validations", &counters.worse_validations},
-          {"threads", &counters.threads}};
+          {"threads", &counters.threads},
+          {"dual_loss_window_targets", &counters.dual_loss.window_targets},
+          {"dual_loss_windows", &counters.dual_loss.windows},
+          {"dual_loss_plateau_at", &counters.dual_loss.plateau_at}};
+}
+
+std::map<std::string, double*> Numbers(RunCounters& counters) {
+  return {{"train_seconds", &counters.train_seconds},
+          {"wait_seconds", &counters.wait_seconds},
+          {"best_logloss", &counters.best_logloss},
+          {"dual_loss_sum", &counters.dual_loss.loss_sum},
+          {"dual_loss_window_loss", &counters.dual_loss.window_loss}};
 }
 
 std::string CountersJson(RunCounters counters) {
   nlohmann::json json;
   for (const auto& [name, value] : Integers(counters)) json[name] = *value;
-  json["train_seconds"] = counters.train_seconds;
-  json["best_logloss"] = counters.best_logloss;
+  for (const auto& [name, value] : Numbers(counters)) json[name] = *value;
   json["finished"] = counters.finished;
   return json.dump();
 }
@@ -58,10 +76,16 @@ Status ReadCounters(const Checkpoint& checkpoint, RunCounters& counters) {
     if (!json.contains(name) || !json[name].is_number_integer()) return invalid(name);
     *value = json[name].get<int64_t>();
   }
-  for (const auto& [name, value] : std::map<std::string, double*>{
-           {"train_seconds", &counters.train_seconds}, {"best_logloss", &counters.best_logloss}}) {
+  for (const auto& [name, value] : Numbers(counters)) {
     if (!json.contains(name) || !json[name].is_number()) return invalid(name);
     *value = json[name].get<double>();
+  }
+  for (const auto& [name, value] : Integers(counters)) {
+    const int64_t least = value == &counters.dual_loss.plateau_at ? -1 : 0;
+    if (*value < least) {
+      return absl::InvalidArgumentError(
+          absl::StrCat(checkpoint.dir, ": the state's '", name, "' is ", *value));
+    }
   }
   if (!json.contains("finished") || !json["finished"].is_boolean()) return invalid("finished");
   counters.finished = json["finished"].get<bool>();
@@ -85,6 +109,9 @@ Status WriteDense(RunState& state, const std::string& path) {
     GRAB_RETURN_IF_ERROR(
         writer.Add(name, Dtype::kF32, tensor.sizes().vec(), tensor.data_ptr<float>()));
   }
+  const std::vector<int64_t>& steps = state.optimiser.steps();
+  GRAB_RETURN_IF_ERROR(
+      writer.Add(kAdamSteps, Dtype::kI64, {static_cast<int64_t>(steps.size())}, steps.data()));
   return writer.Write(path);
 }
 
@@ -97,13 +124,15 @@ Status ReadDense(const std::string& path, RunState& state) {
         name, Dtype::kF32, tensor.sizes().vec(),
         absl::MakeSpan(tensor.data_ptr<float>(), static_cast<size_t>(tensor.numel()))));
   }
-  return absl::OkStatus();
+  std::vector<int64_t>& steps = state.optimiser.steps();
+  return reader->Read(kAdamSteps, Dtype::kI64, {static_cast<int64_t>(steps.size())},
+                      absl::MakeSpan(steps));
 }
 
 }  // namespace
 
 RunState::RunState(const ModelSpec& spec, const TrainConfig& config)
-    : net(spec, static_cast<uint64_t>(config.seed)),
+    : net(spec, static_cast<uint64_t>(config.seed), torch::kFloat32, HeadWeights(spec, config)),
       tables(MakeTables(spec, config)),
       optimiser(net.weights(), config.weight_decay) {}
 
@@ -129,7 +158,6 @@ Status LoadRunState(const std::string& dir, const ModelSpec& spec, const TrainCo
   }
   state.tables = MakeTables(spec, config);
   GRAB_RETURN_IF_ERROR(ReadCounters(checkpoint, state.counters));
-  state.optimiser.set_steps(state.counters.step);
   GRAB_RETURN_IF_ERROR(ReadDense(JoinPath(checkpoint.dir, kWeightsFile), state));
   return ReadTables(JoinPath(checkpoint.dir, kTablesFile), spec.tokens.tables, state.tables);
 }

@@ -11,26 +11,34 @@
 #include "embedding/table.h"
 #include "model/spec.h"
 #include "train/adamw.h"
+#include "train/dual_loss.h"
 #include "train/net.h"
 
 namespace grab {
 
 // Where a run stands. Batches and seeds follow from it.
 struct RunCounters {
-  int64_t step = 0;             // optimiser steps
-  int64_t pass = 0;             // passes begun, from 0
-  int64_t batches_in_pass = 0;  // of the current pass, trained
-  int64_t targets_in_pass = 0;
-  int64_t validations_in_pass = 0;
-  int64_t targets = 0;         // trained, all passes
-  int64_t tokens = 0;          // trained, all passes
-  double train_seconds = 0.0;  // spent in steps
+  int64_t step = 0;                       // optimiser steps
+  int64_t pass = 0;                       // passes begun, from 0
+  int64_t slice = 0;                      // of the current pass, from 0 (train/slices.h)
+  int64_t stage = 0;                      // of the current slice, from 0 (train/stage.h)
+  int64_t batches_in_stage = 0;           // trained
+  int64_t targets_in_pass = 0;            // that trained the model
+  int64_t table_targets_in_pass = 0;      // that trained the tables
+  int64_t validations_in_pass = 0;        // in stages that train the model
+  int64_t table_validations_in_pass = 0;  // in the others
+  int64_t targets = 0;                    // that trained the model, all passes
+  int64_t table_targets = 0;              // that trained the tables, all passes
+  int64_t tokens = 0;                     // trained, all passes
+  double train_seconds = 0.0;             // spent in steps
+  double wait_seconds = 0.0;              // spent waiting for batches
   double best_logloss =
       0.0;  // of the main task on the validation targets; meaningless while best_step is 0
   int64_t best_step = 0;
   int64_t worse_validations = 0;  // since the best
   bool finished = false;          // passes done or stopped early
   int64_t threads = 0;            // workers of the steps so far; another number rounds differently
+  DualLossState dual_loss;
 };
 
 struct RunState {

@@ -1,6 +1,5 @@
 #include "train/trainer.h"
 
-#include <cmath>
 #include <memory>
 #include <optional>
 
@@ -14,28 +13,18 @@
 #include "eval/report.h"
 #include "eval/score_split.h"
 #include "eval/scores.h"
-#include "train/data_parallel.h"
 #include "train/run_log.h"
 #include "train/run_state.h"
 #include "train/schedule.h"
-#include "train/sparse.h"
+#include "train/slices.h"
+#include "train/step.h"
 #include "train/tensor_memory.h"
+#include "train/warm_start.h"
 
 namespace grab {
 namespace {
 
 constexpr int64_t kLogSteps = 10;
-
-// The rows of a batch, for the message of a step that went wrong.
-std::string DescribeBatch(const Batch& batch) {
-  std::string text = absl::StrCat(batch.full.rows, " full and ", batch.partial.rows,
-                                  " partial tokens, first events");
-  for (size_t i = 0; i < std::min<size_t>(batch.event_id.size(), 5); ++i) {
-    absl::StrAppend(&text, " ", absl::Hex(batch.event_id[i]), " (user ",
-                    absl::Hex(batch.user_key[i]), ")");
-  }
-  return text;
-}
 
 class Trainer {
  public:
@@ -47,8 +36,8 @@ class Trainer {
         shards_(shards),
         spec_(std::move(spec)),
         progress_(progress),
+        stages_(StagesOf(train_)),
         state_(spec_, train_),
-        lookup_(spec_.tokens),
         targets_per_pass_(static_cast<int64_t>(CountTargets(shards, Split::kTrain))),
         valid_targets_(static_cast<int64_t>(CountTargets(shards, Split::kValid))) {
     for (const TaskConfig& task : config.tasks) task_weights_.push_back(task.weight);
@@ -58,17 +47,28 @@ class Trainer {
 
  private:
   std::string Path(const char* name) const { return JoinPath(options_.out_dir, name); }
-  StreamOptions PassOptions() const;
+  Stage stage() const { return stages_[static_cast<size_t>(state_.counters.stage)]; }
+  // Whether the log-loss of the labels on the validation targets says how good the run is.
+  bool Validates() const { return valid_targets_ > 0 && train_.objective == "labels"; }
+  StreamOptions StageOptions() const;
   Status Prepare();
-  Status RunPass();
-  StatusOr<double> Step(const Batch& batch);
-  StatusOr<ScoreTable> Score(const ScoreOptions& options, Progress& progress);
-  Status AfterStep(double loss);
+  Status Begin();
+  Status MakeBuilders();
+  Status StartWorkers();
+  Status CountItems();
+  Status RunStage();
+  void Advance();
+  bool ValidationDue() const;
+  double RateFactor(const Batch& batch) const;
+  Status AfterStep(const StepResult& result, int64_t targets);
+  Status LogStep(const StepResult& result);
+  StatusOr<ScoreTable> Score(Stage stage, const ScoreOptions& options, Progress& progress);
+  StatusOr<EvalReport> ValidStageReport(Stage stage);
   Status Validate();
   Status SaveCheckpoint();
-  Status StartWorkers();
   Status LogSkipped(const std::vector<std::string>& skipped);
   Status Finish();
+  nlohmann::json RunMetrics() const;
   StatusOr<nlohmann::json> EvaluateSplit(Split split, bool frozen, const char* scores_file);
   bool StepLimitReached() const {
     return options_.steps_max > 0 && state_.counters.step - first_step_ >= options_.steps_max;
@@ -80,31 +80,41 @@ class Trainer {
   const ShardSet& shards_;
   const ModelSpec spec_;
   Progress& progress_;
+  const std::vector<Stage> stages_;
+  std::vector<Slice> slices_;
   RunState state_;
-  Lookup lookup_;
-  std::optional<DataParallel> workers_;
   std::vector<double> task_weights_;
   int64_t targets_per_pass_;
   int64_t valid_targets_;
   std::unique_ptr<RunLog> log_;
   std::optional<BatchBuilder> builder_;
+  std::optional<BatchBuilder>
+      sparse_builder_;                        // of Stage::kSparse, whose head looks back one layer
+  std::optional<ItemPopularity> popularity_;  // of the next-item objective
+  std::optional<StepRunner> steps_;
   Stopwatch wall_;
   Stopwatch since_checkpoint_;
   int64_t first_step_ = 0;
-  double gradient_norm_ = 0.0;
-  int64_t step_peak_bytes_ = 0;  // tensors of a step beside weights and moments; the most so far
+  int64_t targets_in_stage_ = 0;  // since it began or was resumed
   double loss_sum_ = 0.0;
   int64_t loss_count_ = 0;
 };
 
-StreamOptions Trainer::PassOptions() const {
+StreamOptions Trainer::StageOptions() const {
+  const bool sparse = stage() == Stage::kSparse;
   StreamOptions options;
   options.split = Split::kTrain;
-  options.impressions = train_.batch == "impressions";
+  options.impressions = sparse ? train_.mode == "sts" : train_.batch == "impressions";
   options.shuffle = true;
-  options.seed = static_cast<uint64_t>(train_.seed);
+  // Seeds are below 2^53, so another stage has another order.
+  options.seed =
+      static_cast<uint64_t>(train_.seed) + (static_cast<uint64_t>(state_.counters.stage) << 53);
   options.pass = static_cast<uint64_t>(state_.counters.pass);
-  options.batch_tokens = static_cast<uint64_t>(train_.batch_tokens);
+  const Slice& slice = slices_[static_cast<size_t>(state_.counters.slice)];
+  options.request_from_ms = slice.from_ms;
+  options.request_to_ms = slice.to_ms;
+  options.batch_tokens =
+      static_cast<uint64_t>(sparse ? train_.sparse_batch_tokens : train_.batch_tokens);
   options.shuffle_blocks = static_cast<uint32_t>(train_.shuffle_blocks);
   options.window_size = static_cast<uint32_t>(train_.window_size);
   options.window_train = static_cast<uint32_t>(train_.window_train);
@@ -116,28 +126,73 @@ Status Trainer::Prepare() {
     return absl::InvalidArgumentError(absl::StrCat(
         options_.shards_dir, ": no training targets; check [split] or the events' split"));
   }
-  GRAB_ASSIGN_OR_RETURN(BatchBuilder builder, BatchBuilder::Create(spec_.tokens, spec_.Plan()));
-  builder_.emplace(std::move(builder));
-  const std::string checkpoints = Path("checkpoints");
+  GRAB_RETURN_IF_ERROR(MakeBuilders());
+  GRAB_ASSIGN_OR_RETURN(slices_, PlanSlices(shards_, stages_.size() > 1 ? train_.slice_s : 0.0));
   std::vector<std::string> skipped;
   if (options_.resume) {
-    GRAB_RETURN_IF_ERROR(LoadRunState(checkpoints, spec_, train_, state_, skipped));
+    GRAB_RETURN_IF_ERROR(LoadRunState(Path("checkpoints"), spec_, train_, state_, skipped));
+    if (state_.counters.stage >= static_cast<int64_t>(stages_.size()) ||
+        state_.counters.slice >= static_cast<int64_t>(slices_.size())) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          options_.out_dir, ": stands in stage ", state_.counters.stage + 1, " of slice ",
+          state_.counters.slice + 1, ", the config gives ", stages_.size(), " stages of ",
+          slices_.size(), " slices; resume with the mode and slice_s it began with"));
+    }
   } else if (Exists(Path(kSpecFile))) {
     return absl::AlreadyExistsError(
         absl::StrCat(options_.out_dir,
                      ": already holds a run; continue it with --resume or choose another --out"));
   }
   GRAB_RETURN_IF_ERROR(StartWorkers());
-  GRAB_RETURN_IF_ERROR(MakeDirectories(checkpoints));
+  GRAB_RETURN_IF_ERROR(MakeDirectories(Path("checkpoints")));
   GRAB_RETURN_IF_ERROR(WriteFileDurably(Path("config.toml"), DumpConfig(config_)));
-  GRAB_RETURN_IF_ERROR(WriteSpec(spec_, Path(kSpecFile)));
   GRAB_ASSIGN_OR_RETURN(log_, RunLog::Open(Path("log.jsonl")));
   first_step_ = state_.counters.step;
   GRAB_RETURN_IF_ERROR(log_->Write({{"event", "start"},
                                     {"step", state_.counters.step},
                                     {"threads", state_.counters.threads},
                                     {"precision", train_.precision}}));
-  return LogSkipped(skipped);
+  GRAB_RETURN_IF_ERROR(LogSkipped(skipped));
+  if (!options_.resume) GRAB_RETURN_IF_ERROR(Begin());
+  return WriteSpec(spec_, Path(kSpecFile));
+}
+
+// What a new run starts with.
+Status Trainer::Begin() {
+  if (options_.warm_start.empty()) return absl::OkStatus();
+  GRAB_ASSIGN_OR_RETURN(const WarmStartReport report,
+                        WarmStart(options_.warm_start, spec_, state_));
+  progress_.Begin("warm start", "", 0);
+  progress_.End(absl::StrCat(report.loaded.size(), " loaded, ", report.resized.size(), " in part, ",
+                             report.missing.size(), " missing, ", report.unused.size(),
+                             " unused: ", Path("warm_start.json")));
+  const nlohmann::json json = ToJson(report);
+  GRAB_RETURN_IF_ERROR(WriteFileDurably(Path("warm_start.json"), json.dump(1) + "\n"));
+  return log_->Write({{"event", "warm_start"}, {"report", json}});
+}
+
+Status Trainer::MakeBuilders() {
+  PackPlan plan = spec_.Plan();
+  GRAB_ASSIGN_OR_RETURN(BatchBuilder builder,
+                        BatchBuilder::Create(spec_.tokens, plan, {}, train_.pairwise.value_field));
+  builder_.emplace(std::move(builder));
+  plan.layers = 1;
+  GRAB_ASSIGN_OR_RETURN(BatchBuilder sparse, BatchBuilder::Create(spec_.tokens, std::move(plan)));
+  sparse_builder_.emplace(std::move(sparse));
+  return CountItems();
+}
+
+Status Trainer::CountItems() {
+  if (train_.objective != "next_item") return absl::OkStatus();
+  const TokenSlot* slot = spec_.tokens.FindSlot(train_.next_item.field);
+  if (slot == nullptr || !slot->partial) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "train.next_item.field: '", train_.next_item.field, "' is no field of partial tokens"));
+  }
+  GRAB_ASSIGN_OR_RETURN(ItemPopularity popularity,
+                        ItemPopularity::Count(shards_, static_cast<size_t>(slot->fields[0])));
+  popularity_.emplace(std::move(popularity));
+  return absl::OkStatus();
 }
 
 // A run keeps the number of workers it began with: with another one, what follows would not be what
@@ -156,7 +211,8 @@ Status Trainer::StartWorkers() {
         train_.threads, "; resume with train.threads = ", threads, " or 0"));
   }
   if (!options_.resume) threads = train_.threads != 0 ? train_.threads : DefaultThreads();
-  workers_.emplace(spec_, state_.net, static_cast<int>(threads), precision);
+  steps_.emplace(spec_, train_, task_weights_, popularity_.has_value() ? &*popularity_ : nullptr,
+                 state_, static_cast<int>(threads), precision);
   return absl::OkStatus();
 }
 
@@ -164,96 +220,76 @@ Status Trainer::Run() {
   GRAB_RETURN_IF_ERROR(Prepare());
   RunCounters& counters = state_.counters;
   while (!counters.finished) {
-    GRAB_RETURN_IF_ERROR(RunPass());
+    GRAB_RETURN_IF_ERROR(RunStage());
     if (StepLimitReached()) return SaveCheckpoint();
     if (counters.finished) break;
-    ++counters.pass;
-    counters.batches_in_pass = 0;
-    counters.targets_in_pass = 0;
-    counters.validations_in_pass = 0;
-    counters.finished = counters.pass == train_.passes;
+    Advance();
   }
   GRAB_RETURN_IF_ERROR(SaveCheckpoint());
   return Finish();
 }
 
-Status Trainer::RunPass() {
+// To the next stage, slice or pass.
+void Trainer::Advance() {
   RunCounters& counters = state_.counters;
-  BatchStream stream(shards_, *builder_, PassOptions());
-  for (int64_t i = 0; i < counters.batches_in_pass; ++i) {
+  counters.batches_in_stage = 0;
+  if (++counters.stage < static_cast<int64_t>(stages_.size())) return;
+  counters.stage = 0;
+  if (++counters.slice < static_cast<int64_t>(slices_.size())) return;
+  counters.slice = 0;
+  counters.targets_in_pass = 0;
+  counters.table_targets_in_pass = 0;
+  counters.validations_in_pass = 0;
+  counters.table_validations_in_pass = 0;
+  counters.finished = ++counters.pass == train_.passes;
+}
+
+Status Trainer::RunStage() {
+  RunCounters& counters = state_.counters;
+  const bool sparse = stage() == Stage::kSparse;
+  BatchStream stream(shards_, sparse ? *sparse_builder_ : *builder_, StageOptions());
+  for (int64_t i = 0; i < counters.batches_in_stage; ++i) {
     GRAB_RETURN_IF_ERROR(stream.Skip().status());
   }
+  targets_in_stage_ = 0;
   Prefetcher batches(stream, 4);
-  progress_.Begin(absl::StrCat("train ", ModelKindName(spec_.kind), " pass ", counters.pass + 1,
-                               "/", train_.passes),
-                  "targets", static_cast<uint64_t>(targets_per_pass_));
+  progress_.Begin(
+      absl::StrCat("train ", ModelKindName(spec_.kind), " pass ", counters.pass + 1, "/",
+                   train_.passes, stages_.size() > 1 ? absl::StrCat(", ", StageName(stage())) : ""),
+      "targets", static_cast<uint64_t>(targets_per_pass_));
   while (!counters.finished && !StepLimitReached()) {
+    Stopwatch watch;
     GRAB_ASSIGN_OR_RETURN(const std::optional<Batch> batch, batches.Next());
+    counters.wait_seconds += watch.Seconds();
     if (!batch.has_value()) break;
-    const Stopwatch watch;
-    GRAB_ASSIGN_OR_RETURN(const double loss, Step(*batch));
+    watch.Restart();
+    GRAB_ASSIGN_OR_RETURN(const StepResult result,
+                          steps_->Step(stage(), *batch, RateFactor(*batch)));
     counters.train_seconds += watch.Seconds();
-    GRAB_RETURN_IF_ERROR(AfterStep(loss));
+    GRAB_RETURN_IF_ERROR(AfterStep(result, batch->full.rows));
   }
   progress_.End("");
   return absl::OkStatus();
 }
 
-StatusOr<double> Trainer::Step(const Batch& batch) {
-  RunCounters& counters = state_.counters;
-  const BatchLookup lookup = lookup_.FindOrInsert(
-      batch, train_.id_dropout,
-      HashCombine(static_cast<uint64_t>(train_.seed), static_cast<uint64_t>(counters.step)),
-      state_.tables);
-  ResetTensorMemoryPeak();
-  const int64_t before = ReadTensorMemory().in_use;
-  const std::vector<torch::Tensor> rows = GatherRows(state_.tables, lookup, true);
-  const double value = workers_->Backward(batch, lookup, rows, task_weights_);
-  gradient_norm_ = GradientNorm(state_.net.weights(), workers_->pool());
-  if (!std::isfinite(value) || !std::isfinite(gradient_norm_)) {
-    return absl::DataLossError(absl::StrCat(
-        "step ", counters.step, ", pass ", counters.pass, ", batch ", counters.batches_in_pass,
-        ": loss is ", value, ", gradient norm ", gradient_norm_, "; batch: ", DescribeBatch(batch),
-        ". Nothing was updated; lower the learning rates or check the numbers of these events"));
-  }
-  counters.step += 1;
-  counters.batches_in_pass += 1;
-  counters.targets_in_pass += batch.full.rows;
-  counters.targets += batch.full.rows;
-  counters.tokens += static_cast<int64_t>(batch.tokens());
-  const double factor =
-      LearningRateFactor(train_, static_cast<double>(counters.targets) /
-                                     static_cast<double>(targets_per_pass_ * train_.passes));
-  state_.optimiser.Step(train_.dense_lr * factor, ClipFactor(gradient_norm_, train_.clip_norm),
-                        workers_->pool());
-  UpdateRows(lookup, rows, train_.table_lr * factor, state_.tables, workers_->pool());
-  const TensorMemory memory = ReadTensorMemory();
-  step_peak_bytes_ = std::max(step_peak_bytes_, memory.peak - before);
-  return value;
+// Each side of the model has a schedule of its own, over the targets that train it.
+double Trainer::RateFactor(const Batch& batch) const {
+  const RunCounters& counters = state_.counters;
+  const int64_t trained =
+      batch.full.rows + (TrainsModel(stage()) ? counters.targets : counters.table_targets);
+  return LearningRateFactor(train_, static_cast<double>(trained) /
+                                        static_cast<double>(targets_per_pass_ * train_.passes));
 }
 
-Status Trainer::AfterStep(double loss) {
-  RunCounters& counters = state_.counters;
-  loss_sum_ += loss;
+Status Trainer::AfterStep(const StepResult& result, int64_t targets) {
+  const RunCounters& counters = state_.counters;
+  loss_sum_ += result.loss.total;
   ++loss_count_;
-  progress_.Update(static_cast<uint64_t>(counters.targets_in_pass),
+  targets_in_stage_ += targets;
+  progress_.Update(static_cast<uint64_t>(targets_in_stage_),
                    absl::StrCat("loss ", loss_sum_ / static_cast<double>(loss_count_)));
-  if (counters.step % kLogSteps == 0) {
-    GRAB_RETURN_IF_ERROR(log_->Write({{"event", "step"},
-                                      {"step", counters.step},
-                                      {"pass", counters.pass},
-                                      {"targets", counters.targets},
-                                      {"tokens", counters.tokens},
-                                      {"loss", loss_sum_ / static_cast<double>(loss_count_)},
-                                      {"gradient_norm", gradient_norm_},
-                                      {"step_peak_bytes", step_peak_bytes_},
-                                      {"train_seconds", counters.train_seconds}}));
-    loss_sum_ = 0.0;
-    loss_count_ = 0;
-  }
-  const bool due = counters.targets_in_pass * train_.validations_per_pass >=
-                   (counters.validations_in_pass + 1) * targets_per_pass_;
-  if (due) GRAB_RETURN_IF_ERROR(Validate());
+  if (counters.step % kLogSteps == 0) GRAB_RETURN_IF_ERROR(LogStep(result));
+  if (ValidationDue()) GRAB_RETURN_IF_ERROR(Validate());
   if (counters.step % train_.checkpoint_steps == 0 ||
       since_checkpoint_.Seconds() > 60.0 * train_.checkpoint_minutes) {
     return SaveCheckpoint();
@@ -261,43 +297,92 @@ Status Trainer::AfterStep(double loss) {
   return absl::OkStatus();
 }
 
-StatusOr<ScoreTable> Trainer::Score(const ScoreOptions& options, Progress& progress) {
+// Validations are spread evenly over the targets of a pass; the tables' own stage adds one at its
+// end.
+bool Trainer::ValidationDue() const {
+  const RunCounters& counters = state_.counters;
+  if (TrainsModel(stage())) {
+    return counters.targets_in_pass * train_.validations_per_pass >=
+           (counters.validations_in_pass + 1) * targets_per_pass_;
+  }
+  return counters.table_targets_in_pass >=
+         (counters.table_validations_in_pass + 1) * targets_per_pass_;
+}
+
+Status Trainer::LogStep(const StepResult& result) {
+  const RunCounters& counters = state_.counters;
+  nlohmann::json line = {{"event", "step"},
+                         {"step", counters.step},
+                         {"pass", counters.pass},
+                         {"slice", counters.slice},
+                         {"stage", StageName(stage())},
+                         {"targets", counters.targets},
+                         {"table_targets", counters.table_targets},
+                         {"tokens", counters.tokens},
+                         {"loss", loss_sum_ / static_cast<double>(loss_count_)},
+                         {"gradient_norm", result.gradient_norm},
+                         {"step_peak_bytes", steps_->step_peak_bytes()},
+                         {"train_seconds", counters.train_seconds},
+                         {"wait_seconds", counters.wait_seconds}};
+  if (train_.dual_loss.weight > 0.0) {
+    line["dual_loss_weight"] =
+        DualLossWeight(train_.dual_loss, counters.dual_loss, counters.targets);
+  }
+  loss_sum_ = 0.0;
+  loss_count_ = 0;
+  return log_->Write(line);
+}
+
+StatusOr<ScoreTable> Trainer::Score(Stage stage, const ScoreOptions& options, Progress& progress) {
   const auto forward = [&](const Batch& batch) -> StatusOr<std::vector<float>> {
-    const BatchLookup lookup = lookup_.Find(batch, state_.tables);
-    return workers_->Logits(batch, lookup, GatherRows(state_.tables, lookup, false));
+    return steps_->Logits(stage, batch);
   };
   return ScoreSplit(shards_, spec_, config_.eval, options, forward, progress);
 }
 
+StatusOr<EvalReport> Trainer::ValidStageReport(Stage stage) {
+  GRAB_ASSIGN_OR_RETURN(const ScoreTable scores,
+                        Score(stage, {Split::kValid, false}, NoProgress()));
+  GRAB_ASSIGN_OR_RETURN(EvalReport report, Evaluate(scores, config_.eval));
+  if (report.tasks[0].metrics.logloss.has_value()) return report;
+  return absl::InvalidArgumentError(absl::StrCat(
+      options_.shards_dir, ": no validation target has a label of task '", spec_.tasks[0], "'"));
+}
+
+// The model itself is judged in every stage. It is the sequence stages that follow the tables, so
+// only they can be told to stop for being worse.
 Status Trainer::Validate() {
   RunCounters& counters = state_.counters;
-  ++counters.validations_in_pass;
-  if (valid_targets_ == 0) return absl::OkStatus();
-  GRAB_ASSIGN_OR_RETURN(const ScoreTable scores, Score({Split::kValid, false}, NoProgress()));
-  GRAB_ASSIGN_OR_RETURN(const EvalReport report, Evaluate(scores, config_.eval));
-  const Metrics& metrics = report.tasks[0].metrics;
-  if (!metrics.logloss.has_value()) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        options_.shards_dir, ": no validation target has a label of task '", spec_.tasks[0], "'"));
-  }
-  const bool better = counters.best_step == 0 || *metrics.logloss < counters.best_logloss;
+  ++(TrainsModel(stage()) ? counters.validations_in_pass : counters.table_validations_in_pass);
+  if (!Validates()) return absl::OkStatus();
+  GRAB_ASSIGN_OR_RETURN(const EvalReport report, ValidStageReport(Stage::kJoint));
+  const double logloss = *report.tasks[0].metrics.logloss;
+  const bool better = counters.best_step == 0 || logloss < counters.best_logloss;
   if (better) {
-    counters.best_logloss = *metrics.logloss;
+    counters.best_logloss = logloss;
     counters.best_step = counters.step;
     counters.worse_validations = 0;
     GRAB_RETURN_IF_ERROR(SaveRunState(state_, spec_, Path("best"), 1));
-  } else {
+  } else if (TrainsModel(stage())) {
     ++counters.worse_validations;
   }
   if (train_.patience > 0 && counters.worse_validations >= train_.patience)
     counters.finished = true;
-  return log_->Write({{"event", "validation"},
-                      {"step", counters.step},
-                      {"pass", counters.pass},
-                      {"targets", counters.targets},
-                      {"metrics", ToJson(report)},
-                      {"best", better},
-                      {"stop", counters.finished}});
+  nlohmann::json line = {{"event", "validation"},
+                         {"step", counters.step},
+                         {"pass", counters.pass},
+                         {"slice", counters.slice},
+                         {"stage", StageName(stage())},
+                         {"targets", counters.targets},
+                         {"table_targets", counters.table_targets},
+                         {"metrics", ToJson(report)},
+                         {"best", better},
+                         {"stop", counters.finished}};
+  if (stage() == Stage::kSparse) {
+    GRAB_ASSIGN_OR_RETURN(const EvalReport head, ValidStageReport(Stage::kSparse));
+    line["sparse_head_metrics"] = ToJson(head);
+  }
+  return log_->Write(line);
 }
 
 Status Trainer::SaveCheckpoint() {
@@ -314,31 +399,45 @@ Status Trainer::LogSkipped(const std::vector<std::string>& skipped) {
 }
 
 StatusOr<nlohmann::json> Trainer::EvaluateSplit(Split split, bool frozen, const char* scores_file) {
-  GRAB_ASSIGN_OR_RETURN(const ScoreTable scores, Score({split, frozen}, progress_));
+  GRAB_ASSIGN_OR_RETURN(const ScoreTable scores, Score(Stage::kJoint, {split, frozen}, progress_));
   if (scores_file != nullptr) GRAB_RETURN_IF_ERROR(WriteScores(Path(scores_file), scores));
   GRAB_ASSIGN_OR_RETURN(const EvalReport report, Evaluate(scores, config_.eval));
   return ToJson(report)["tasks"];
 }
 
+// What the training itself was and cost.
+nlohmann::json Trainer::RunMetrics() const {
+  const RunCounters& counters = state_.counters;
+  const StepSeconds& seconds = steps_->seconds();
+  return {{"model", ModelKindName(spec_.kind)},
+          {"mode", train_.mode},
+          {"train_rows", targets_per_pass_},
+          {"steps", counters.step},
+          {"best_step", counters.best_step},
+          {"train_tokens", counters.tokens},
+          {"threads", counters.threads},
+          {"step_peak_bytes", steps_->step_peak_bytes()},
+          {"tokens_per_second", static_cast<double>(counters.tokens) / counters.train_seconds},
+          {"train_seconds", counters.train_seconds},
+          {"wait_seconds", counters.wait_seconds},
+          {"step_seconds",
+           {{"look_up", seconds.look_up},
+            {"forward", seconds.forward},
+            {"backward", seconds.backward},
+            {"dense_update", seconds.dense_update},
+            {"table_update", seconds.table_update}}},
+          {"rows_hash", shards_.rows_hash()}};
+}
+
 Status Trainer::Finish() {
-  const RunCounters counters = state_.counters;
-  if (counters.best_step > 0) {
+  nlohmann::json metrics = RunMetrics();
+  if (state_.counters.best_step > 0) {
     std::vector<std::string> skipped;
     GRAB_RETURN_IF_ERROR(LoadRunState(Path("best"), spec_, train_, state_, skipped));
     GRAB_RETURN_IF_ERROR(LogSkipped(skipped));
   } else {
     GRAB_RETURN_IF_ERROR(SaveRunState(state_, spec_, Path("best"), 1));
   }
-  nlohmann::json metrics = {
-      {"model", ModelKindName(spec_.kind)},
-      {"train_rows", targets_per_pass_},
-      {"steps", counters.step},
-      {"best_step", counters.best_step},
-      {"train_tokens", counters.tokens},
-      {"threads", counters.threads},
-      {"step_peak_bytes", step_peak_bytes_},
-      {"tokens_per_second", static_cast<double>(counters.tokens) / counters.train_seconds},
-      {"rows_hash", shards_.rows_hash()}};
   // Of each evaluation the main task stands by itself; "tasks" holds all of them.
   const auto evaluate = [&](const char* name, Split split, bool frozen,
                             const char* scores_file) -> Status {
@@ -347,12 +446,12 @@ Status Trainer::Finish() {
     if (tasks.size() > 1) metrics["tasks"][name] = tasks;
     return absl::OkStatus();
   };
-  if (valid_targets_ > 0) {
+  if (Validates()) {
     GRAB_RETURN_IF_ERROR(evaluate("valid", Split::kValid, false, "valid_scores.csv"));
   }
   const auto test_targets = static_cast<int64_t>(CountTargets(shards_, Split::kTest));
   metrics["test_rows"] = test_targets;
-  if (test_targets > 0) {
+  if (test_targets > 0 && train_.objective == "labels") {
     GRAB_RETURN_IF_ERROR(evaluate("test", Split::kTest, false, "test_scores.csv"));
     GRAB_RETURN_IF_ERROR(evaluate("test_frozen", Split::kTest, true, nullptr));
   }

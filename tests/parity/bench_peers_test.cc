@@ -122,7 +122,7 @@ TEST(BenchPeers, ModelLossAndGradientsEqualOurs) {
     const Net net(world->spec, 7, torch::kFloat64);
     const auto rows = GatherRows(tables, lookup, true, torch::kFloat64);
     const torch::Tensor expected =
-        ClickLoss(net.Forward(batch, lookup, rows), batch, RowWeights(batch, {1.0}));
+        LabelLoss(net.Forward(batch, lookup, rows), batch, RowWeights(batch, {1.0}));
     expected.backward();
     for (const Layout& layout : kLayouts) {
       SCOPED_TRACE(::testing::Message() << "window " << window << ", layout " << layout.kind << ", "

@@ -46,14 +46,18 @@ struct Case {
   Gradients Whole() const {
     const std::vector<torch::Tensor> rows = GatherRows(model.tables, lookup, true);
     const torch::Tensor loss =
-        ClickLoss(net.Forward(batch, lookup, rows), batch, RowWeights(batch, kTaskWeights));
+        LabelLoss(net.Forward(batch, lookup, rows), batch, RowWeights(batch, kTaskWeights));
     loss.backward();
     return Take(loss.item<double>(), net, rows);
   }
   Gradients Parallel(DataParallel& workers) const {
     const std::vector<torch::Tensor> rows = GatherRows(model.tables, lookup, true);
-    const double loss = workers.Backward(batch, lookup, rows, kTaskWeights);
-    return Take(loss, net, rows);
+    const TrainConfig config;
+    const Objectives objectives(model.spec, config, kTaskWeights, nullptr);
+    const BatchLoss loss =
+        workers.Backward(batch, lookup, rows, objectives.Of(Stage::kJoint, batch, lookup, 0.0, 1));
+    EXPECT_EQ(loss.total, loss.main);
+    return Take(loss.total, net, rows);
   }
 
   Model model;
@@ -138,7 +142,8 @@ TEST(DataParallel, LogitsComeBackInTheOrderOfRows) {
     const torch::Tensor whole = test.net.Forward(test.batch, test.lookup, rows).contiguous();
     for (const int workers : {1, 2, 3, 12}) {
       DataParallel parallel(test.model.spec, test.net, workers);
-      const std::vector<float> logits = parallel.Logits(test.batch, test.lookup, rows);
+      const std::vector<float> logits =
+          parallel.Logits(test.batch, test.lookup, rows, LogitsOf(Stage::kJoint));
       ASSERT_EQ(logits.size(), static_cast<size_t>(whole.numel()));
       for (size_t i = 0; i < logits.size(); ++i) {
         ASSERT_NEAR(logits[i], whole.data_ptr<float>()[i], 1e-5 * (1.0 + std::abs(logits[i])));

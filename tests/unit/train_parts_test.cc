@@ -6,8 +6,10 @@
 
 #include "support/net_weights.h"
 #include "train/adamw.h"
+#include "train/dual_loss.h"
 #include "train/loss.h"
 #include "train/schedule.h"
+#include "train/stage.h"
 #include "train/tensor_memory.h"
 
 namespace grab {
@@ -31,6 +33,26 @@ TEST(AdamW, FollowsAlgorithmTwoOnAScalarSequence) {
     EXPECT_NEAR(weight.item<double>(), expected, 1e-12) << "step " << t;
     EXPECT_FALSE(weight.grad().defined());
   }
+}
+
+// A weight that takes no part in some steps (a stage freezes it) is corrected by its own count.
+TEST(AdamW, CountsAWeightsOwnSteps) {
+  torch::Tensor early = torch::ones({3}).requires_grad_(true);
+  torch::Tensor late = torch::ones({3}).requires_grad_(true);
+  AdamW optimiser({{"early", early}, {"late", late}}, 0.0);
+  WorkerPool pool(1);
+  early.mutable_grad() = torch::full({3}, 2.0f);
+  optimiser.Step(0.1, 1.0, pool);
+  const torch::Tensor after_first = early.detach().clone();
+  for (int i = 0; i < 5; ++i) {
+    early.mutable_grad() = torch::full({3}, 2.0f);
+    optimiser.Step(0.1, 1.0, pool);
+  }
+  EXPECT_TRUE(torch::equal(late, torch::ones({3})));
+  late.mutable_grad() = torch::full({3}, 2.0f);
+  optimiser.Step(0.1, 1.0, pool);
+  EXPECT_TRUE(torch::equal(late, after_first));
+  EXPECT_EQ(optimiser.steps(), (std::vector<int64_t>{6, 1}));
 }
 
 TEST(AdamW, DecaysMatricesOnly) {
@@ -90,7 +112,7 @@ TEST(Schedule, WarmsUpAndDecaysToItsCorners) {
   }
 }
 
-TEST(ClickLoss, AveragesEachTaskOverItsKnownLabels) {
+TEST(LabelLoss, AveragesEachTaskOverItsKnownLabels) {
   Batch batch;
   batch.full.rows = 3;
   batch.labels = {1, 0, 2};
@@ -99,10 +121,10 @@ TEST(ClickLoss, AveragesEachTaskOverItsKnownLabels) {
       torch::tensor({{0.3, 9.0}, {-0.2, 9.0}, {9.0, 0.7}}, torch::kFloat64);
   const auto bce = [](double x, double y) { return std::log1p(std::exp(x)) - x * y; };
   const double expected = 2.0 * (bce(0.3, 1) + bce(-0.2, 0)) / 2 + 0.5 * bce(0.7, 1);
-  EXPECT_NEAR(ClickLoss(logits, batch, RowWeights(batch, {2.0, 0.5})).item<double>(), expected,
+  EXPECT_NEAR(LabelLoss(logits, batch, RowWeights(batch, {2.0, 0.5})).item<double>(), expected,
               1e-12);
   batch.labels_known = {1, 1, 0};
-  EXPECT_NEAR(ClickLoss(logits, batch, RowWeights(batch, {2.0, 0.5})).item<double>(),
+  EXPECT_NEAR(LabelLoss(logits, batch, RowWeights(batch, {2.0, 0.5})).item<double>(),
               2.0 * (bce(0.3, 1) + bce(-0.2, 0)) / 2, 1e-12);
 }
 
@@ -143,6 +165,45 @@ TEST(Net, InitialWeightsDependOnTheSeedAlone) {
     differs = differs || !torch::equal(a.weights()[i].second, c.weights()[i].second);
   }
   EXPECT_TRUE(differs);
+}
+
+// Losses fall by 2 % a window, then by less than 1 %: the plateau is that window's end, and the
+// weight falls linearly to 0 from there.
+TEST(DualLoss, IsHeldUntilThePlateauThenDecays) {
+  DualLossConfig config;
+  config.weight = 2.0;
+  config.window_targets = 100;
+  config.plateau = 0.01;
+  config.decay_targets = 200;
+  DualLossState state;
+  int64_t targets = 0;
+  double loss = 1.0;
+  for (int window = 0; window < 6; ++window) {
+    for (int batch = 0; batch < 4; ++batch) {
+      EXPECT_EQ(DualLossWeight(config, state, targets), 2.0) << "window " << window;
+      targets += 25;
+      ObserveLoss(config, loss, 25, targets, state);
+    }
+    loss *= window < 4 ? 0.98 : 0.995;
+  }
+  EXPECT_EQ(state.plateau_at, 600);
+  EXPECT_EQ(DualLossWeight(config, state, 600), 2.0);
+  EXPECT_EQ(DualLossWeight(config, state, 650), 1.5);
+  EXPECT_EQ(DualLossWeight(config, state, 800), 0.0);
+  EXPECT_EQ(DualLossWeight(config, state, 10000), 0.0);
+  const DualLossState before = state;
+  ObserveLoss(config, 0.1, 25, 900, state);
+  EXPECT_EQ(state.plateau_at, before.plateau_at);
+}
+
+TEST(Stages, OfEachMode) {
+  TrainConfig config;
+  for (const char* mode : {"sts", "sts_packed"}) {
+    config.mode = mode;
+    EXPECT_EQ(StagesOf(config), (std::vector<Stage>{Stage::kSequence, Stage::kSparse})) << mode;
+  }
+  config.mode = "end_to_end";
+  EXPECT_EQ(StagesOf(config), (std::vector<Stage>{Stage::kJoint}));
 }
 
 }  // namespace
