@@ -10,6 +10,7 @@
 
 #include "base/file.h"
 #include "base/hash.h"
+#include "data/duckdb.h"
 #include "data/pass_ledger.h"
 #include "data/prepare.h"
 #include "data/shard.h"
@@ -272,6 +273,29 @@ TEST_F(PassTest, LogEndIsTheNewestRequestTime) {
   EXPECT_EQ(*LogEnd(config_, 501), std::nullopt);
   config_.events[0].request_time_ms = "e.t * 2";
   EXPECT_EQ(*LogEnd(config_, 501), std::optional<int64_t>(1000));
+}
+
+// The first of two row groups is damaged: what is never read is no error.
+TEST_F(PassTest, LogEndReadsNoOlderRowGroups) {
+  const std::string path = dir_.File("log.parquet");
+  {
+    auto db = DuckDb::Open({.memory_limit_mb = 128, .threads = 1});
+    ASSERT_TRUE(db.ok()) << db.status();
+    const Status written = (*db)->Execute(
+        absl::StrCat("COPY (SELECT i AS id, 'a' AS u, i AS t, i AS k, 1 AS clk FROM range(4096) "
+                     "AS r(i)) TO ",
+                     SqlString(path), " (FORMAT parquet, ROW_GROUP_SIZE 2048)"));
+    ASSERT_TRUE(written.ok()) << written;
+    std::fstream file(path, std::ios::binary | std::ios::in | std::ios::out);
+    file.seekp(4);
+    file << std::string(4000, '\xff');
+  }
+  Write("buys.csv", "");
+  config_.sources[0].files = {"log.parquet"};
+  config_.sources[0].format = "parquet";
+  config_.sources[0].columns.clear();
+  EXPECT_EQ(*LogEnd(config_, 2048), std::optional<int64_t>(4095));
+  EXPECT_FALSE(LogEnd(config_, 2047).ok());
 }
 
 class LedgerTest : public PassTest {
