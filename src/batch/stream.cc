@@ -66,6 +66,7 @@ void BatchStream::PlanUser(uint32_t block, uint32_t user) {
     for (const EventWindow& window :
          PlanWindows(end - begin, options_.window_size, options_.window_train)) {
       const auto last = std::lower_bound(target, targets.end(), begin + window.end);
+      if (target == last) continue;
       builder_.Plan(data, user, begin + window.begin, begin + window.end, {target, last},
                     options_.batch_tokens, groups);
       target = last;

@@ -17,7 +17,7 @@
 namespace grab {
 
 struct StreamOptions {
-  Split split = Split::kTrain;  // which targets
+  Split split = Split::kTrain;  // which targets; of a pass (PrepareRange) they are kTrain
   // Of them those requested in [request_from_ms, request_to_ms).
   int64_t request_from_ms = std::numeric_limits<int64_t>::min();
   int64_t request_to_ms = std::numeric_limits<int64_t>::max();

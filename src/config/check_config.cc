@@ -279,6 +279,20 @@ Problem CheckSplit(const Config& config) {
   return std::nullopt;
 }
 
+Problem CheckFollow(const Config& config) {
+  if (config.follow.from.empty()) return std::nullopt;
+  const StatusOr<int64_t> from_ms = ParseTimeMs(config.follow.from);
+  if (!from_ms.ok()) return At("follow.from", std::string(from_ms.status().message()));
+  if (config.tasks.empty()) return At("task", "follow.from needs at least one [[task]]");
+  for (size_t i = 0; i < config.events.size(); ++i) {
+    if (config.events[i].event_id.empty()) {
+      return At(absl::StrCat("events.", i, ".event_id"),
+                "is needed by follow.from: in a log that grows, a position is no identity");
+    }
+  }
+  return std::nullopt;
+}
+
 Problem CheckTrain(const std::string& key, const TrainConfig& train) {
   for (const auto& [name, text] : {std::pair{".from", &train.from}, {".until", &train.until}}) {
     if (text->empty()) continue;
@@ -375,6 +389,7 @@ std::optional<ConfigProblem> FindProblem(const Config& config) {
   GRAB_RETURN_IF_PROBLEM(CheckLabels(config));
   GRAB_RETURN_IF_PROBLEM(CheckEvents(config));
   GRAB_RETURN_IF_PROBLEM(CheckSplit(config));
+  GRAB_RETURN_IF_PROBLEM(CheckFollow(config));
   GRAB_RETURN_IF_PROBLEM(CheckDlrm(config.dlrm.train));
   GRAB_RETURN_IF_PROBLEM(CheckGrab(config));
   return CheckEval(config);

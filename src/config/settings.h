@@ -52,6 +52,7 @@ struct SourceConfig {
   std::string quote = "\"";
   std::vector<std::string> columns;
   std::string text_encoding = "utf-8";
+  std::string time_ms;
 
   template <class V>
   void Visit(V& v) {
@@ -70,6 +71,10 @@ struct SourceConfig {
               Anything());
     v.Setting("text_encoding", text_encoding, "CSV: character encoding.",
               OneOf({"utf-8", "latin-1"}));
+    v.Setting("time_ms", time_ms,
+              "SQL over its own columns: Unix ms when a row became known. `grab train --follow` "
+              "hides rows from the end of the pass on; empty: all rows are always visible.",
+              Anything());
   }
 };
 
@@ -206,6 +211,7 @@ struct TaskConfig {
   std::string name;
   std::string label;
   double weight = 1.0;
+  int64_t delay_s = 0;
 
   template <class V>
   void Visit(V& v) {
@@ -213,6 +219,12 @@ struct TaskConfig {
     v.Setting("label", label, "SQL boolean; NULL where unknown (left out of loss and metrics).",
               Anything());
     v.Setting("weight", weight, "Weight in the loss.", Between(0, 1e6));
+    v.Setting("delay_s", delay_s,
+              "How long after the request the label is final, at most; what happens later must not "
+              "change it. With [split], labels of training targets that are not final by "
+              "valid_from, and others not final by end, are unknown; `grab train --follow` trains "
+              "each label in the pass in which it becomes final.",
+              Between(0, 1e9));
   }
 };
 
@@ -508,6 +520,42 @@ struct TrainConfig {
   }
 };
 
+// Training that follows a growing log, pass by pass.
+struct FollowConfig {
+  std::string from;
+  int64_t range_s = 86400;
+  int64_t context_s = 2592000;
+  int64_t lateness_s = 3600;
+  int64_t releases_kept = 3;
+  int64_t full_every = 24;
+  double poll_s = 60.0;
+
+  template <class V>
+  void Visit(V& v) {
+    v.Setting("from", from,
+              "ISO 8601 time with offset at which the first pass starts; needs an event_id in "
+              "every [[events]].",
+              Anything());
+    v.Setting("range_s", range_s, "Time range of a pass: labels that become final in it.",
+              Between(1, 1e9));
+    v.Setting("context_s", context_s,
+              "History that a pass reads before its range and the longest delay of a task; 0: all.",
+              Between(0, 1e9));
+    v.Setting("lateness_s", lateness_s,
+              "A pass starts when the log has a request this long after its range. Events that "
+              "come even later are history only, and counted.",
+              Between(0, 1e9));
+    v.Setting("releases_kept", releases_kept, "Older model releases are removed.",
+              Between(1, 1000));
+    v.Setting(
+        "full_every", full_every,
+        "Every n-th release is a whole model, the others hold what changed; 1: all are whole.",
+        Between(1, 100000));
+    v.Setting("poll_s", poll_s, "Pause between looks at the log for new events.",
+              Between(0.01, 86400));
+  }
+};
+
 // One model of a run: its architecture and how it is trained.
 struct ModelRunConfig {
   ModelConfig model;
@@ -582,6 +630,7 @@ struct Config {
   SplitConfig split;
   PrepareConfig prepare;
   SimulateConfig simulate;
+  FollowConfig follow;
   ModelRunConfig dlrm = WithoutStages();
   ModelRunConfig grab;
   EvalConfig eval;
@@ -598,6 +647,7 @@ struct Config {
     v.Section("split", split, "Training, validation and test targets by time.");
     v.Section("prepare", prepare, "Raw log to shards.");
     v.Section("simulate", simulate, "The ad world.");
+    v.Section("follow", follow, "Training that follows a growing log.");
     v.Section("dlrm", dlrm, "The DLRM baseline.");
     v.Section("grab", grab, "GRAB.");
     v.Section("eval", eval, "Evaluation.");

@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <functional>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
 #include "base/check.h"
 
 namespace grab {
@@ -49,13 +51,53 @@ bool IsInteger(duckdb_type type) {
 
 bool IsList(const DuckType& type) { return type.element != DUCKDB_TYPE_INVALID; }
 
+Status CheckAnyEvents(const Config& config) {
+  if (!config.events.empty()) return absl::OkStatus();
+  return absl::InvalidArgumentError("the config has no [[events]]: nothing says what an event is");
+}
+
+std::string TimeSql(absl::string_view expression) {
+  return absl::StrCat("TRY(CAST((", expression, ") AS BIGINT))");
+}
+
+std::string With(const EventsConfig& events) {
+  return events.with.empty() ? "" : absl::StrCat("WITH ", events.with, " ");
+}
+
+std::string KnownTime(const EventsConfig& events) {
+  return events.known_time_ms.empty() ? events.request_time_ms : events.known_time_ms;
+}
+
+// "name" or "alias.name".
+bool IsColumnReference(absl::string_view expression) {
+  const auto is_name = [](absl::string_view part) {
+    return !part.empty() && !absl::ascii_isdigit(static_cast<unsigned char>(part[0])) &&
+           std::all_of(part.begin(), part.end(), [](char c) {
+             return absl::ascii_isalnum(static_cast<unsigned char>(c)) || c == '_';
+           });
+  };
+  const std::vector<absl::string_view> parts = absl::StrSplit(expression, '.');
+  return parts.size() <= 2 && std::all_of(parts.begin(), parts.end(), is_name);
+}
+
+// A BIGINT to compare with in a WHERE clause. DuckDB prunes by statistics only without TRY, which
+// an integer column does not need.
+StatusOr<std::string> ComparableTime(const EventsConfig& events, const std::string& expression,
+                                     DuckDb& db) {
+  if (!IsColumnReference(expression)) return TimeSql(expression);
+  GRAB_ASSIGN_OR_RETURN(
+      const auto types,
+      db.Describe(absl::StrCat(With(events), "SELECT ", expression, " FROM ", events.from)));
+  return IsInteger(types[0].type) ? expression : TimeSql(expression);
+}
+
 std::string CastSql(const Column& column, const std::string& expression) {
   if (expression.empty() && column.cast == Cast::kBits) return "CAST(0 AS UINTEGER)";
   const std::string value = expression.empty() ? kNull : absl::StrCat("(", expression, ")");
   const char* key = column.integers ? "BIGINT" : "VARCHAR";
   switch (column.cast) {
     case Cast::kTime:
-      return absl::StrCat("TRY(CAST(", value, " AS BIGINT))");
+      return TimeSql(value);
     case Cast::kText:
       return absl::StrCat("CAST(", value, " AS VARCHAR)");
     case Cast::kKey:
@@ -113,31 +155,30 @@ std::string ExpressionOf(const StringMap& overrides, const std::string& name,
 class QueryBuilder {
  public:
   QueryBuilder(const Config& config, const Schema& schema, const std::vector<LogView>& views,
-               DuckDb& db)
-      : config_(config), schema_(schema), views_(views), db_(db) {}
+               const std::optional<TimeRange>& known, DuckDb& db)
+      : config_(config), schema_(schema), views_(views), known_(known), db_(db) {}
 
   StatusOr<LogQuery> Build() {
-    if (config_.events.empty()) {
-      return absl::InvalidArgumentError(
-          "the config has no [[events]]: nothing says what an event is");
-    }
+    GRAB_RETURN_IF_ERROR(CheckAnyEvents(config_));
     for (const EventsConfig& events : config_.events) {
       GRAB_RETURN_IF_ERROR(Annotate(CheckEvents(events), Context(events)));
     }
     GRAB_RETURN_IF_ERROR(AddColumns());
     for (size_t e = 0; e < config_.events.size(); ++e) {
       GRAB_RETURN_IF_ERROR(Annotate(DescribeEvents(e), Context(config_.events[e])));
+      GRAB_RETURN_IF_ERROR(Annotate(AddRange(config_.events[e]), Context(config_.events[e])));
     }
     GRAB_RETURN_IF_ERROR(AssembleSql());
     for (LogQuery::Field& field : query_.fields) {
       field.integers = columns_[static_cast<size_t>(field.values)].integers;
     }
-    for (const EventsConfig& events : config_.events) {
+    for (size_t e = 0; e < config_.events.size(); ++e) {
+      const EventsConfig& events = config_.events[e];
       query_.gives_event_id.push_back(!events.event_id.empty());
       if (events.where.empty()) continue;
-      query_.count_filtered.push_back(absl::StrCat(With(events), "SELECT count(*) FROM ",
-                                                   events.from, " WHERE (", events.where,
-                                                   ") IS NOT TRUE"));
+      query_.count_filtered.push_back(
+          absl::StrCat(With(events), "SELECT count(*) FROM ", events.from, " WHERE (", events.where,
+                       ") IS NOT TRUE", ranges_[e].empty() ? "" : " AND ", ranges_[e]));
     }
     return std::move(query_);
   }
@@ -145,9 +186,6 @@ class QueryBuilder {
  private:
   static std::string Context(const EventsConfig& events) {
     return absl::StrCat("[[events]] ", events.name);
-  }
-  static std::string With(const EventsConfig& events) {
-    return events.with.empty() ? "" : absl::StrCat("WITH ", events.with, " ");
   }
 
   Status CheckEvents(const EventsConfig& events) const {
@@ -214,9 +252,7 @@ class QueryBuilder {
     const bool any_known = std::any_of(config_.events.begin(), config_.events.end(),
                                        [](const auto& e) { return !e.known_time_ms.empty(); });
     if (any_known) {
-      query_.known_time = Add("known", Cast::kTime, [](const EventsConfig& e) {
-        return e.known_time_ms.empty() ? e.request_time_ms : e.known_time_ms;
-      });
+      query_.known_time = Add("known", Cast::kTime, KnownTime);
     }
     query_.event_id = Add("event", Cast::kKey, [](const EventsConfig& e) { return e.event_id; });
     query_.page = Add("page", Cast::kKey, [](const EventsConfig& e) { return e.page; });
@@ -314,6 +350,31 @@ class QueryBuilder {
     return absl::OkStatus();
   }
 
+  // The condition of the range on one [[events]]' rows, and the counts of what it leaves out.
+  Status AddRange(const EventsConfig& events) {
+    ranges_.emplace_back();
+    if (!known_.has_value()) return absl::OkStatus();
+    GRAB_ASSIGN_OR_RETURN(const std::string time, ComparableTime(events, KnownTime(events), db_));
+    const std::string before = absl::StrCat(time, " < ", known_->from_ms);
+    const std::string after = absl::StrCat(time, " >= ", known_->to_ms);
+    ranges_.back() =
+        absl::StrCat(time, " >= ", known_->from_ms, " AND ", time, " < ", known_->to_ms);
+    query_.count_left_out.push_back(
+        absl::StrCat(With(events), "SELECT count(*) FILTER (", before, "), count(*) FILTER (",
+                     after, "), count(*) FILTER (", time, " IS NULL) FROM ", events.from));
+    return absl::OkStatus();
+  }
+
+  // " WHERE ..." of one [[events]], or nothing.
+  std::string Where(size_t e) const {
+    std::vector<std::string> conditions;
+    if (!config_.events[e].where.empty()) {
+      conditions.push_back(absl::StrCat("(", config_.events[e].where, ")"));
+    }
+    if (!ranges_[e].empty()) conditions.push_back(ranges_[e]);
+    return conditions.empty() ? "" : absl::StrCat(" WHERE ", absl::StrJoin(conditions, " AND "));
+  }
+
   Status AssembleSql() {
     const size_t n = config_.events.size();
     std::vector<std::string> parts;
@@ -331,9 +392,8 @@ class QueryBuilder {
         list.push_back(absl::StrCat(other == e ? order : "NULL", " AS grab_order_", other));
       }
       orders.push_back(absl::StrCat("grab_order_", e));
-      parts.push_back(absl::StrCat(
-          "(", With(events), "SELECT ", absl::StrJoin(list, ", "), " FROM ", events.from,
-          events.where.empty() ? "" : absl::StrCat(" WHERE (", events.where, ")"), ")"));
+      parts.push_back(absl::StrCat("(", With(events), "SELECT ", absl::StrJoin(list, ", "),
+                                   " FROM ", events.from, Where(e), ")"));
     }
     if (n > 1) query_.events_index = static_cast<int>(columns_.size());
     const int known = query_.known_time >= 0 ? query_.known_time : query_.request_time;
@@ -348,16 +408,35 @@ class QueryBuilder {
   const Config& config_;
   const Schema& schema_;
   const std::vector<LogView>& views_;
+  const std::optional<TimeRange>& known_;
   DuckDb& db_;
   std::vector<Column> columns_;
+  std::vector<std::string> ranges_;  // per [[events]]: the condition of known_, or empty
   LogQuery query_;
 };
 
 }  // namespace
 
 StatusOr<LogQuery> BuildLogQuery(const Config& config, const Schema& schema,
-                                 const std::vector<LogView>& views, DuckDb& db) {
-  return QueryBuilder(config, schema, views, db).Build();
+                                 const std::vector<LogView>& views,
+                                 const std::optional<TimeRange>& known, DuckDb& db) {
+  return QueryBuilder(config, schema, views, known, db).Build();
+}
+
+StatusOr<std::string> NewestRequestSql(const Config& config, int64_t from_ms, DuckDb& db) {
+  GRAB_RETURN_IF_ERROR(CheckAnyEvents(config));
+  std::vector<std::string> parts;
+  for (const EventsConfig& events : config.events) {
+    const auto time = ComparableTime(events, events.request_time_ms, db);
+    if (!time.ok()) {
+      return Annotate(time.status(), absl::StrCat("[[events]] ", events.name));
+    }
+    parts.push_back(absl::StrCat(
+        "(", With(events), "SELECT CAST(max(", *time, ") AS BIGINT) AS t FROM ", events.from,
+        " WHERE ", *time, " >= ", from_ms, " AND ", *time, " <= ", kTimeMaxMs,
+        events.where.empty() ? "" : absl::StrCat(" AND (", events.where, ")"), ")"));
+  }
+  return absl::StrCat("SELECT max(t) FROM (", absl::StrJoin(parts, " UNION ALL "), ")");
 }
 
 }  // namespace grab

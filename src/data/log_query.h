@@ -2,6 +2,8 @@
 // events.
 #pragma once
 
+#include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -10,6 +12,7 @@
 #include "data/duckdb.h"
 #include "data/log_views.h"
 #include "data/schema.h"
+#include "data/time_range.h"
 
 namespace grab {
 
@@ -40,10 +43,20 @@ struct LogQuery {
   std::vector<bool> gives_event_id;  // per Config::events
   std::vector<std::string>
       count_filtered;  // SQL of the number of rows that `where` removes, where given
+  // With a range, per [[events]]: SQL of the numbers of rows known before it, after it, and without
+  // a known time (three BIGINTs). Those are in neither `sql` nor `count_filtered`.
+  std::vector<std::string> count_left_out;
 };
 
 // Checks the expressions against the views. Errors name the [[events]] and the expression.
+// With `known`, rows known in that range only: where the known time is a plain integer column, the
+// statistics of Parquet files spare DuckDB the others.
 StatusOr<LogQuery> BuildLogQuery(const Config& config, const Schema& schema,
-                                 const std::vector<LogView>& views, DuckDb& db);
+                                 const std::vector<LogView>& views,
+                                 const std::optional<TimeRange>& known, DuckDb& db);
+
+// SQL of the newest request time (BIGINT, NULL: none) at or after `from_ms`, over all [[events]].
+// Spares DuckDB older rows as BuildLogQuery does.
+StatusOr<std::string> NewestRequestSql(const Config& config, int64_t from_ms, DuckDb& db);
 
 }  // namespace grab

@@ -187,7 +187,8 @@ FirstRelation FindFirstRelation(const Config& config, const std::string& from) {
   return {first, none ? first : alias};
 }
 
-StatusOr<std::vector<LogView>> CreateLogViews(const Config& config, DuckDb& db) {
+StatusOr<std::vector<LogView>> CreateLogViews(const Config& config,
+                                              const std::optional<int64_t>& end_ms, DuckDb& db) {
   GRAB_RETURN_IF_ERROR(
       db.Execute("CREATE MACRO slot(signs, n) AS list_transform(list_filter(signs, lambda s: "
                  "s.slot = n), lambda s: s.sign)"));
@@ -205,9 +206,15 @@ StatusOr<std::vector<LogView>> CreateLogViews(const Config& config, DuckDb& db) 
     view.has_row = NeedsRow(config, source);
     const std::string row =
         view.has_row ? absl::StrCat(", row_number() OVER () AS ", kRowColumn) : "";
+    std::string rows = absl::StrCat("SELECT *", row, " FROM (", *select, ")");
+    if (end_ms.has_value() && !source.time_ms.empty()) {
+      const std::string known = absl::StrCat("(", source.time_ms, ") < ", *end_ms);
+      view.count_hidden =
+          absl::StrCat("SELECT count(*) FROM (", *select, ") WHERE (", known, ") IS NOT TRUE");
+      rows = absl::StrCat("SELECT * FROM (", rows, ") WHERE ", known);
+    }
     GRAB_RETURN_IF_ERROR(
-        Annotate(db.Execute(absl::StrCat("CREATE VIEW ", SqlIdentifier(source.name), " AS SELECT *",
-                                         row, " FROM (", *select, ")")),
+        Annotate(db.Execute(absl::StrCat("CREATE VIEW ", SqlIdentifier(source.name), " AS ", rows)),
                  context));
     views.push_back(std::move(view));
   }

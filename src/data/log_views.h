@@ -7,6 +7,8 @@
 // json gives the keys of the objects, one per line.
 #pragma once
 
+#include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -24,6 +26,7 @@ struct LogView {
   std::string name;
   std::vector<std::string> columns;  // without grab_row
   bool has_row = false;
+  std::string count_hidden;  // SQL of the number of rows hidden by [[source]].time_ms; or empty
 };
 
 // The source whose rows `from` starts with, and the name by which SQL refers to them; both empty
@@ -34,8 +37,10 @@ struct FirstRelation {
 };
 FirstRelation FindFirstRelation(const Config& config, const std::string& from);
 
-// Creates the views of all sources, and slot().
-StatusOr<std::vector<LogView>> CreateLogViews(const Config& config, DuckDb& db);
+// Creates the views of all sources, and slot(). With `end_ms` they show what is known before then:
+// not the rows whose [[source]].time_ms is later or missing. grab_row counts hidden rows too.
+StatusOr<std::vector<LogView>> CreateLogViews(const Config& config,
+                                              const std::optional<int64_t>& end_ms, DuckDb& db);
 
 // Lines that no view shows: CSV lines that queries run so far could not parse, malformed lines of
 // text and JSON.

@@ -15,6 +15,7 @@
 #include "data/log_query.h"
 #include "data/log_views.h"
 #include "data/shard.h"
+#include "data/target_rule.h"
 #include "data/timeline_builder.h"
 
 namespace grab {
@@ -23,6 +24,7 @@ namespace {
 using nlohmann::json;
 
 constexpr char kSpillName[] = "spill";
+constexpr int64_t kMsPerS = 1000;
 
 // Blocks being filled hold at most this many times block_events_max events together.
 constexpr uint64_t kPendingBlocksMax = 8;
@@ -174,8 +176,15 @@ json ReasonsJson(const Reasons& reasons) {
   return object;
 }
 
+// What a pass needs of the log; without one, all of it.
+struct PassScope {
+  TimeRange pass;
+  TimeRange known;  // events known in it
+};
+
 struct Job {
   const Config& config;
+  const std::optional<PassScope>& scope;
   const Schema& schema;
   const std::string& tmp_dir;
   Progress& progress;
@@ -183,7 +192,7 @@ struct Job {
 };
 
 // Runs the query through builder and sink; fills the report's counts.
-Status WriteShards(const Job& job, const LogQuery& query, const SplitTimes& split_times, DuckDb& db,
+Status WriteShards(const Job& job, const LogQuery& query, const TargetRule& rule, DuckDb& db,
                    ShardSink& sink) {
   job.progress.Begin("read and sort the log", "%", 100);
   GRAB_ASSIGN_OR_RETURN(auto rows, db.Query(query.sql, [&](double percent) {
@@ -194,7 +203,7 @@ Status WriteShards(const Job& job, const LogQuery& query, const SplitTimes& spli
   RowCounts counts;
   counts.rejects = Reasons(static_cast<size_t>(job.config.prepare.examples_max));
   counts.notes = Reasons(static_cast<size_t>(job.config.prepare.examples_max));
-  TimelineBuilder builder(job.config, job.schema, query, split_times, counts,
+  TimelineBuilder builder(job.config, job.schema, query, rule, counts,
                           [&](UserBlock& user) { return sink.Add(user, job.report); });
   while (true) {
     GRAB_ASSIGN_OR_RETURN(const bool more, rows->Next());
@@ -211,8 +220,28 @@ Status WriteShards(const Job& job, const LogQuery& query, const SplitTimes& spli
   return absl::OkStatus();
 }
 
-// What never reached the query: filtered rows and unreadable lines.
-Status CountUnseen(const Job& job, const LogQuery& query, DuckDb& db) {
+Status CountLeftOut(const LogQuery& query, const std::vector<LogView>& views, DuckDb& db,
+                    LeftOut& left_out) {
+  for (const std::string& sql : query.count_left_out) {
+    GRAB_ASSIGN_OR_RETURN(auto counts, db.Query(sql));
+    GRAB_ASSIGN_OR_RETURN(const bool has_row, counts->Next());
+    GRAB_CHECK(has_row && counts->columns() == 3);
+    left_out.before += static_cast<uint64_t>(counts->column(0).Get<int64_t>(0));
+    left_out.after += static_cast<uint64_t>(counts->column(1).Get<int64_t>(0));
+    left_out.untimed += static_cast<uint64_t>(counts->column(2).Get<int64_t>(0));
+  }
+  for (const LogView& view : views) {
+    if (view.count_hidden.empty()) continue;
+    GRAB_ASSIGN_OR_RETURN(const int64_t hidden, db.QueryInt64(view.count_hidden));
+    left_out.hidden += static_cast<uint64_t>(hidden);
+  }
+  return absl::OkStatus();
+}
+
+// What never reached the query: filtered rows, those out of range and unreadable lines.
+Status CountUnseen(const Job& job, const LogQuery& query, const std::vector<LogView>& views,
+                   DuckDb& db) {
+  GRAB_RETURN_IF_ERROR(CountLeftOut(query, views, db, job.report.left_out));
   for (const std::string& sql : query.count_filtered) {
     GRAB_ASSIGN_OR_RETURN(const int64_t filtered, db.QueryInt64(sql));
     job.report.rows_filtered += static_cast<uint64_t>(filtered);
@@ -228,70 +257,62 @@ Status CheckRejects(const Job& job, const std::string& report_path) {
   const PrepareReport& report = job.report;
   const double bad = static_cast<double>(report.rejects.total());
   const double allowed = job.config.prepare.bad_fraction_max;
-  if (bad > allowed * static_cast<double>(report.rows_read)) {
+  // Unreadable lines have no time: they are those of the whole log, and held against it.
+  const uint64_t rows = report.rows_read + report.left_out.total();
+  if (bad > allowed * static_cast<double>(rows)) {
     const auto& reasons = report.rejects.by_reason();
     const auto worst = std::max_element(
         reasons.begin(), reasons.end(),
         [](const auto& a, const auto& b) { return a.second.count < b.second.count; });
     return absl::InvalidArgumentError(absl::StrCat(
-        report.rejects.total(), " of ", report.rows_read, " rows cannot be used, more than ",
-        allowed, " of them (prepare.bad_fraction_max); most often: ", worst->first, " (",
+        report.rejects.total(), " of ", rows, " rows cannot be used, more than ", allowed,
+        " of them (prepare.bad_fraction_max); most often: ", worst->first, " (",
         worst->second.count, " times",
         worst->second.examples.empty() ? "" : absl::StrCat(", as ", worst->second.examples[0]),
         "); all are in ", report_path));
   }
-  if (report.events == 0) {
+  if (report.events == 0 && !job.scope.has_value()) {
     return absl::InvalidArgumentError(
         absl::StrCat("no row became an event; what happened to them is in ", report_path));
   }
   return absl::OkStatus();
 }
 
+// `temp_dir`: where it spills unless prepare.temp_dir says otherwise; empty: spilling is an error.
 StatusOr<std::unique_ptr<DuckDb>> OpenDatabase(const PrepareConfig& config,
-                                               const std::string& tmp_dir) {
+                                               const std::string& temp_dir) {
   DuckDb::Options options;
   options.memory_limit_mb = config.memory_limit_mb;
   options.threads = config.threads > 0 ? config.threads : DefaultThreads();
-  options.temp_dir = config.temp_dir.empty() ? JoinPath(tmp_dir, kSpillName) : config.temp_dir;
+  options.temp_dir = config.temp_dir.empty() ? temp_dir : config.temp_dir;
   GRAB_ASSIGN_OR_RETURN(auto db, DuckDb::Open(options));
   // It would take a failing cast that two expressions share out of the TRY that makes it a NULL.
   GRAB_RETURN_IF_ERROR(db->Execute("SET disabled_optimizers = 'common_subexpressions'"));
   return db;
 }
 
+template <class T>
+std::optional<T> OfScope(const std::optional<PassScope>& scope, T PassScope::*member) {
+  return scope.has_value() ? std::optional<T>((*scope).*member) : std::nullopt;
+}
+
 Status RunJob(const Job& job, ShardSink& sink) {
-  GRAB_ASSIGN_OR_RETURN(const SplitTimes split_times, ParseSplitTimes(job.config.split));
-  GRAB_ASSIGN_OR_RETURN(auto db, OpenDatabase(job.config.prepare, job.tmp_dir));
-  GRAB_ASSIGN_OR_RETURN(const auto views, CreateLogViews(job.config, *db));
-  GRAB_ASSIGN_OR_RETURN(const LogQuery query, BuildLogQuery(job.config, job.schema, views, *db));
+  const std::optional<TimeRange> pass = OfScope(job.scope, &PassScope::pass);
+  GRAB_ASSIGN_OR_RETURN(const TargetRule rule, TargetRule::Create(job.config, pass));
+  GRAB_ASSIGN_OR_RETURN(auto db,
+                        OpenDatabase(job.config.prepare, JoinPath(job.tmp_dir, kSpillName)));
+  const auto end_ms = pass.has_value() ? std::optional<int64_t>(pass->to_ms) : std::nullopt;
+  GRAB_ASSIGN_OR_RETURN(const auto views, CreateLogViews(job.config, end_ms, *db));
+  GRAB_ASSIGN_OR_RETURN(
+      const LogQuery query,
+      BuildLogQuery(job.config, job.schema, views, OfScope(job.scope, &PassScope::known), *db));
   GRAB_RETURN_IF_ERROR(sink.Open());
-  GRAB_RETURN_IF_ERROR(WriteShards(job, query, split_times, *db, sink));
-  return CountUnseen(job, query, *db);
+  GRAB_RETURN_IF_ERROR(WriteShards(job, query, rule, *db, sink));
+  return CountUnseen(job, query, views, *db);
 }
 
-}  // namespace
-
-std::string PrepareReport::ToJson() const {
-  const json object = {{"rows_read", rows_read},
-                       {"rows_filtered", rows_filtered},
-                       {"rows_rejected", rejects.total()},
-                       {"rejects", ReasonsJson(rejects)},
-                       {"notes", ReasonsJson(notes)},
-                       {"users", users},
-                       {"events", events},
-                       {"targets",
-                        {{"context", targets[0]},
-                         {"train", targets[1]},
-                         {"valid", targets[2]},
-                         {"test", targets[3]}}},
-                       {"rows_hash", rows_hash},
-                       {"size_bytes", size_bytes},
-                       {"wall_s", wall_s}};
-  return Dump(object);
-}
-
-StatusOr<PrepareReport> Prepare(const Config& config, const std::string& out_dir,
-                                Progress& progress) {
+StatusOr<PrepareReport> PrepareScope(const Config& config, const std::optional<PassScope>& scope,
+                                     const std::string& out_dir, Progress& progress) {
   if (Exists(out_dir)) {
     return absl::AlreadyExistsError(absl::StrCat(
         out_dir, ": already exists; remove it to prepare again, or name another folder"));
@@ -303,7 +324,7 @@ StatusOr<PrepareReport> Prepare(const Config& config, const std::string& out_dir
   GRAB_RETURN_IF_ERROR(MakeDirectories(tmp_dir));
   PrepareReport report;
   ShardSink sink(config.prepare, schema, tmp_dir);
-  const Job job = {config, schema, tmp_dir, progress, report};
+  const Job job = {config, scope, schema, tmp_dir, progress, report};
   const Status done = RunJob(job, sink);
   if (!done.ok()) {
     GRAB_RETURN_IF_ERROR(RemoveAll(tmp_dir));
@@ -322,6 +343,69 @@ StatusOr<PrepareReport> Prepare(const Config& config, const std::string& out_dir
       WriteFileDurably(JoinPath(tmp_dir, kManifestName), Dump(sink.Manifest(report))));
   GRAB_RETURN_IF_ERROR(CommitDirectory(tmp_dir, out_dir));
   return report;
+}
+
+}  // namespace
+
+std::string PrepareReport::ToJson() const {
+  const json object = {{"rows_read", rows_read},
+                       {"rows_filtered", rows_filtered},
+                       {"rows_left_out",
+                        {{"before", left_out.before},
+                         {"after", left_out.after},
+                         {"untimed", left_out.untimed},
+                         {"hidden", left_out.hidden}}},
+                       {"rows_rejected", rejects.total()},
+                       {"rejects", ReasonsJson(rejects)},
+                       {"notes", ReasonsJson(notes)},
+                       {"users", users},
+                       {"events", events},
+                       {"targets",
+                        {{"context", targets[0]},
+                         {"train", targets[1]},
+                         {"valid", targets[2]},
+                         {"test", targets[3]}}},
+                       {"rows_hash", rows_hash},
+                       {"size_bytes", size_bytes},
+                       {"wall_s", wall_s}};
+  return Dump(object);
+}
+
+StatusOr<PrepareReport> Prepare(const Config& config, const std::string& out_dir,
+                                Progress& progress) {
+  return PrepareScope(config, std::nullopt, out_dir, progress);
+}
+
+TimeRange KnownRange(const Config& config, const TimeRange& pass, int64_t context_ms) {
+  GRAB_CHECK(pass.from_ms < pass.to_ms && context_ms >= 0);
+  int64_t delay_s = 0;
+  for (const TaskConfig& task : config.tasks) delay_s = std::max(delay_s, task.delay_s);
+  const int64_t oldest_ms = pass.from_ms - delay_s * kMsPerS - context_ms;
+  return {context_ms == 0 ? 0 : oldest_ms, pass.to_ms};
+}
+
+StatusOr<PrepareReport> PrepareRange(const Config& config, const TimeRange& pass,
+                                     int64_t context_ms, const std::string& out_dir,
+                                     Progress& progress) {
+  for (const EventsConfig& events : config.events) {
+    if (!events.event_id.empty()) continue;
+    return absl::InvalidArgumentError(
+        absl::StrCat("[[events]] ", events.name,
+                     ": event_id is missing; passes over a log that grows know events by it"));
+  }
+  const PassScope scope = {pass, KnownRange(config, pass, context_ms)};
+  return PrepareScope(config, scope, out_dir, progress);
+}
+
+StatusOr<std::optional<int64_t>> LogEnd(const Config& config, int64_t from_ms) {
+  GRAB_ASSIGN_OR_RETURN(auto db, OpenDatabase(config.prepare, ""));
+  GRAB_RETURN_IF_ERROR(CreateLogViews(config, std::nullopt, *db).status());
+  GRAB_ASSIGN_OR_RETURN(const std::string sql, NewestRequestSql(config, from_ms, *db));
+  GRAB_ASSIGN_OR_RETURN(auto query, db->Query(sql));
+  GRAB_ASSIGN_OR_RETURN(const bool has_row, query->Next());
+  GRAB_CHECK(has_row && query->type(0) == DUCKDB_TYPE_BIGINT);
+  if (!query->column(0).valid(0)) return std::optional<int64_t>();
+  return std::optional<int64_t>(query->column(0).Get<int64_t>(0));
 }
 
 }  // namespace grab

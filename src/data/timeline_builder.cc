@@ -10,15 +10,16 @@
 
 #include "base/check.h"
 #include "base/hash.h"
-#include "config/config.h"
 #include "data/block_codec.h"
 
 namespace grab {
 namespace {
 
-constexpr int64_t kTimeMax = 253402300799999;  // the end of year 9999, in ms
 constexpr size_t kGroupRowsMin = 65536;
 constexpr float kMissing = std::numeric_limits<float>::quiet_NaN();
+
+// What a split expression may say, in the order of Split.
+constexpr absl::string_view kSplitWords[] = {"context", "train", "valid", "test"};
 
 // Why rows are rejected.
 constexpr char kNoUser[] = "missing user";
@@ -182,37 +183,12 @@ struct TimelineBuilder::Cells {
   std::vector<Field> fields;
 };
 
-StatusOr<SplitTimes> ParseSplitTimes(const SplitConfig& config) {
-  SplitTimes times;
-  const std::pair<const char*, const std::string*> given[] = {{"train_from", &config.train_from},
-                                                              {"valid_from", &config.valid_from},
-                                                              {"test_from", &config.test_from},
-                                                              {"end", &config.end}};
-  int64_t* const parsed[] = {&times.train_from_ms, &times.valid_from_ms, &times.test_from_ms,
-                             &times.end_ms};
-  times.given = std::any_of(std::begin(given), std::end(given),
-                            [](const auto& setting) { return !setting.second->empty(); });
-  if (!times.given) return times;
-  for (size_t i = 0; i < std::size(given); ++i) {
-    const StatusOr<int64_t> time_ms = ParseTimeMs(*given[i].second);
-    if (!time_ms.ok()) {
-      return Annotate(time_ms.status(), absl::StrCat("[split] ", given[i].first));
-    }
-    *parsed[i] = *time_ms;
-    if (i > 0 && *parsed[i] < *parsed[i - 1]) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("[split] ", given[i].first, " lies before ", given[i - 1].first));
-    }
-  }
-  return times;
-}
-
 TimelineBuilder::TimelineBuilder(const Config& config, const Schema& schema, const LogQuery& query,
-                                 const SplitTimes& split_times, RowCounts& counts, Sink sink)
+                                 const TargetRule& rule, RowCounts& counts, Sink sink)
     : config_(config),
       schema_(schema),
       query_(query),
-      split_times_(split_times),
+      rule_(rule),
       counts_(counts),
       sink_(std::move(sink)),
       user_events_max_(static_cast<size_t>(config.prepare.user_events_max)) {
@@ -263,8 +239,8 @@ const char* TimelineBuilder::ReadHead(const Cells& cells, uint64_t row, RowHead&
   if (!cells.known_time.valid(row)) return kNoKnownTime;
   head.request_time_ms = cells.request_time.Get<int64_t>(row);
   head.known_time_ms = cells.known_time.Get<int64_t>(row);
-  if (head.request_time_ms < 0 || head.known_time_ms < 0 || head.request_time_ms > kTimeMax ||
-      head.known_time_ms > kTimeMax) {
+  if (head.request_time_ms < 0 || head.known_time_ms < 0 || head.request_time_ms > kTimeMaxMs ||
+      head.known_time_ms > kTimeMaxMs) {
     return kTimeRange;
   }
   if (head.known_time_ms < head.request_time_ms) return kKnownEarly;
@@ -272,31 +248,24 @@ const char* TimelineBuilder::ReadHead(const Cells& cells, uint64_t row, RowHead&
     head.event_id = cells.event_id.Get(row);
     if (head.event_id == 0) return kNoEventId;
   }
-  if (config_.events[head.events_index].split.empty()) {
-    head.split = SplitOf(head.request_time_ms);
-    return nullptr;
-  }
-  if (!cells.split.valid(row)) return nullptr;
-  const absl::string_view split = cells.split.GetString(row);
-  if (split == "train") {
-    head.split = Split::kTrain;
-  } else if (split == "valid") {
-    head.split = Split::kValid;
-  } else if (split == "test") {
-    head.split = Split::kTest;
-  } else if (split != "context") {
-    return kUnknownSplit;
-  }
-  return nullptr;
+  return ReadSplit(cells, row, head);
 }
 
-Split TimelineBuilder::SplitOf(int64_t request_time_ms) const {
-  if (!split_times_.given || request_time_ms < split_times_.train_from_ms ||
-      request_time_ms >= split_times_.end_ms) {
-    return Split::kContext;
+// The reason why the row's split is unusable, or null.
+const char* TimelineBuilder::ReadSplit(const Cells& cells, uint64_t row, RowHead& head) const {
+  if (config_.events[head.events_index].split.empty()) {
+    head.split = rule_.SplitOf(head.request_time_ms);
+  } else {
+    const absl::string_view text = cells.split.valid(row) ? cells.split.GetString(row) : "context";
+    const auto word = std::find(std::begin(kSplitWords), std::end(kSplitWords), text);
+    if (word == std::end(kSplitWords)) return kUnknownSplit;
+    head.split = rule_.SplitAs(static_cast<Split>(word - std::begin(kSplitWords)));
   }
-  if (request_time_ms < split_times_.valid_from_ms) return Split::kTrain;
-  return request_time_ms < split_times_.test_from_ms ? Split::kValid : Split::kTest;
+  head.labels_that_count =
+      rule_.LabelsThatCount(head.split, head.request_time_ms, head.known_time_ms);
+  // Of a pass this is most of the context, and nothing to note.
+  if (rule_.by_pass() && head.labels_that_count == 0) head.split = Split::kContext;
+  return nullptr;
 }
 
 const char* TimelineBuilder::CheckFields(const Cells& cells, uint64_t row) const {
@@ -387,8 +356,8 @@ void TimelineBuilder::AppendRow(const Cells& cells, uint64_t row, const RowHead&
   events.split.push_back(head.split);
   events.actions.push_back(cells.actions.Get<uint32_t>(row));
   events.actions_known.push_back(cells.actions_known.Get<uint32_t>(row));
-  events.labels.push_back(cells.labels.Get<uint32_t>(row));
-  events.labels_known.push_back(cells.labels_known.Get<uint32_t>(row));
+  events.labels.push_back(cells.labels.Get<uint32_t>(row) & head.labels_that_count);
+  events.labels_known.push_back(cells.labels_known.Get<uint32_t>(row) & head.labels_that_count);
   for (size_t f = 0; f < schema_.fields.size(); ++f) AppendField(cells, row, f);
 }
 

@@ -9,16 +9,10 @@
 
 #include "data/log_query.h"
 #include "data/reasons.h"
+#include "data/target_rule.h"
 #include "data/timeline.h"
 
 namespace grab {
-
-// Splits by request time; all empty: every event is context.
-struct SplitTimes {
-  bool given = false;
-  int64_t train_from_ms = 0, valid_from_ms = 0, test_from_ms = 0, end_ms = 0;
-};
-StatusOr<SplitTimes> ParseSplitTimes(const SplitConfig& config);
 
 struct RowCounts {
   uint64_t rows = 0;  // of the query
@@ -34,7 +28,7 @@ class TimelineBuilder {
 
   // All references must outlive the builder.
   TimelineBuilder(const Config& config, const Schema& schema, const LogQuery& query,
-                  const SplitTimes& split_times, RowCounts& counts, Sink sink);
+                  const TargetRule& rule, RowCounts& counts, Sink sink);
 
   // The current chunk of the query's rows.
   Status AddChunk(const DuckQuery& rows);
@@ -49,6 +43,7 @@ class TimelineBuilder {
     uint64_t event_id = 0;
     size_t events_index = 0;
     Split split = Split::kContext;
+    uint32_t labels_that_count = 0;
   };
   // What a row of the current group of equal user and known time is known by.
   struct RowKey {
@@ -60,13 +55,13 @@ class TimelineBuilder {
   };
 
   const char* ReadHead(const Cells& cells, uint64_t row, RowHead& head) const;
+  const char* ReadSplit(const Cells& cells, uint64_t row, RowHead& head) const;
   const char* CheckFields(const Cells& cells, uint64_t row) const;
   bool ReadUser(const Cells& cells, uint64_t row);
   Status AddRow(const Cells& cells, uint64_t row, const RowHead& head);
   void AppendRow(const Cells& cells, uint64_t row, const RowHead& head);
   void AppendField(const Cells& cells, uint64_t row, size_t f);
   void AppendKeys(const Cells& cells, uint64_t row, size_t f);
-  Split SplitOf(int64_t request_time_ms) const;
   void Reject(const char* reason, const Cells& cells, uint64_t row);
   void EndGroup();
   bool OrderTies(std::vector<uint32_t>& order) const;
@@ -79,7 +74,7 @@ class TimelineBuilder {
   const Config& config_;
   const Schema& schema_;
   const LogQuery& query_;
-  const SplitTimes& split_times_;
+  const TargetRule& rule_;
   RowCounts& counts_;
   Sink sink_;
   size_t user_events_max_;

@@ -217,6 +217,16 @@ const BadConfig kBadConfigs[] = {
     {"split_garbage", [](Config& c) { c.split.end = "9 May"; }, "split.end", "'9 May'"},
     {"split_descends", [](Config& c) { c.split.end = "2022-05-05T12:00:00Z"; }, "split.end",
      "before"},
+    {"follow_garbage", [](Config& c) { c.follow.from = "today"; }, "follow.from", "'today'"},
+    {"follow_without_event_id", [](Config& c) { c.follow.from = "2022-05-05T00:00:00Z"; },
+     "events.0.event_id", "no identity"},
+    {"follow_without_tasks",
+     [](Config& c) {
+       c.follow.from = "2022-05-05T00:00:00Z";
+       c.tasks.clear();
+       c.split = {};
+     },
+     "task", "at least one"},
     {"window_train_dlrm", [](Config& c) { c.dlrm.train.window_train = 4096; },
      "dlrm.train.window_train", "at most window_size = 2048, got 4096"},
     {"window_train_grab", [](Config& c) { c.grab.train.window_size = 1000; },
@@ -249,6 +259,13 @@ const BadConfig kBadConfigs[] = {
 
 INSTANTIATE_TEST_SUITE_P(Rules, BadConfigTest, testing::ValuesIn(kBadConfigs),
                          [](const auto& test) { return test.param.what; });
+
+TEST(CheckConfig, FollowsALogWhoseEventsHaveIds) {
+  Config config = Good();
+  config.follow.from = "2022-05-05T00:00:00Z";
+  config.events[0].event_id = "id";
+  EXPECT_EQ(CheckConfig(config), absl::OkStatus());
+}
 
 // Shuffled single impressions are DLRM's usual batches.
 TEST(CheckConfig, DlrmMayTrainOnImpressions) {
