@@ -58,6 +58,10 @@ Status CheckConfig(const Config& config) {
   return BadConfig(absl::StrCat(problem->key, ": ", problem->detail));
 }
 
+std::string FormatTimeMs(int64_t time_ms) {
+  return absl::FormatTime("%Y-%m-%dT%H:%M:%SZ", absl::FromUnixMillis(time_ms), absl::UTCTimeZone());
+}
+
 StatusOr<int64_t> ParseTimeMs(absl::string_view iso8601) {
   const auto fail = [&](absl::string_view detail) {
     return absl::InvalidArgumentError(

@@ -44,5 +44,7 @@ std::string ConfigDocs();
 // Unix ms of an ISO 8601 time with offset, "2022-04-25T00:00:00+08:00" or "...Z"; finer than a
 // millisecond is an error.
 StatusOr<int64_t> ParseTimeMs(absl::string_view iso8601);
+// As ISO 8601 in UTC, to the second.
+std::string FormatTimeMs(int64_t time_ms);
 
 }  // namespace grab

@@ -30,7 +30,7 @@ int Fail(const Status& status) {
 }
 
 int Main(int argc, char** argv) {
-  CLI::App app("Trains one model on prepared shards.", "grab train");
+  CLI::App app("Trains one model on prepared shards, or on a log that grows.", "grab train");
   app.footer(
       "Examples:\n"
       "  grab train --config configs/kuairand.toml --shards data/kuairand --model grab --out "
@@ -38,35 +38,54 @@ int Main(int argc, char** argv) {
       "  grab train --config runs/grab/config.toml --shards data/kuairand --model grab --out "
       "runs/grab --resume\n"
       "  grab train ... --model grab --out runs/warm --warm-start runs/dlrm\n"
-      "  grab train ... --set grab.train.mode=end_to_end --set grab.train.seed=7");
-  std::string config_path, model;
+      "  grab train ... --set grab.train.mode=end_to_end --set grab.train.seed=7\n"
+      "  grab train --config configs/mine.toml --data /logs --model grab --out runs/live --follow");
+  std::string config_path, model, data_dir;
   std::vector<std::string> overrides;
   TrainOptions options;
+  FollowOptions follow;
+  SessionOptions session;
+  bool follows = false;
   app.add_option("--config", config_path, "Config file")->required();
   app.add_option("--set", overrides, "Override a setting: key=value")->allow_extra_args(false);
   app.add_option("--model", model, "What to train: dlrm or grab")->required();
-  app.add_option("--shards", options.shards_dir, "Folder written by grab prepare")->required();
-  app.add_option("--out", options.session.out_dir, "Run folder")->required();
-  app.add_flag("--resume", options.session.resume,
-               "Continue from the newest checkpoint of the run folder");
-  app.add_option("--warm-start", options.session.warm_start,
+  CLI::Option* shards =
+      app.add_option("--shards", options.shards_dir, "Folder written by grab prepare");
+  app.add_option("--out", session.out_dir, "Run folder")->required();
+  app.add_flag("--resume", session.resume, "Continue from the newest checkpoint of the run folder");
+  app.add_option("--warm-start", session.warm_start,
                  "Run or checkpoint folder whose tables and weights a new run starts from");
-  app.add_option("--steps-max", options.steps_max,
-                 "Stop after this many steps of this call, with a checkpoint; 0: no limit");
+  CLI::Option* steps_max =
+      app.add_option("--steps-max", options.steps_max,
+                     "Stop after this many steps of this call, with a checkpoint; 0: no limit");
+  CLI::Option* following = app.add_flag(
+      "--follow", follows, "Follow the growing raw log pass by pass instead (docs/streaming.md)");
+  app.add_option("--data", data_dir, "With --follow: folder of the raw log")->needs(following);
+  app.add_flag("--log-ended", follow.log_ended,
+               "With --follow: the log will not grow; stop at its end")
+      ->needs(following);
+  app.add_option("--passes-max", follow.passes_max,
+                 "With --follow: stop after this many passes of this call; 0: no limit")
+      ->needs(following);
+  following->excludes(shards)->excludes(steps_max);
   try {
     app.parse(argc, argv);
+    if (!follows && options.shards_dir.empty()) throw CLI::RequiredError("--shards or --follow");
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? 0 : 2;
   }
-  const StatusOr<Config> config = LoadConfig(config_path, overrides);
+  StatusOr<Config> config = LoadConfig(config_path, overrides);
   if (!config.ok()) return Fail(config.status());
+  if (!data_dir.empty()) config->data_dir = data_dir;
   const StatusOr<ModelKind> kind = ParseModelKind(model);
   if (!kind.ok()) return Fail(kind.status());
-  options.session.kind = *kind;
+  session.kind = *kind;
+  options.session = follow.session = session;
   if (const Status status = ForceSimdTargetOfEnvironment(); !status.ok()) return Fail(status);
   TuneProcess();
   const std::unique_ptr<Progress> progress = MakeConsoleProgress();
-  const Status status = Train(*config, options, *progress);
+  const Status status =
+      follows ? Follow(*config, follow, *progress) : Train(*config, options, *progress);
   return status.ok() ? 0 : Fail(status);
 }
 

@@ -44,6 +44,7 @@ std::map<std::string, int64_t*> Integers(RunCounters& counters) {
           {"tokens", &counters.tokens},
           {"best_step", &counters.best_step},
           {"worse_validations", &counters.worse_validations},
+          {"warmup_targets", &counters.warmup_targets},
           {"threads", &counters.threads},
           {"dual_loss_window_targets", &counters.dual_loss.window_targets},
           {"dual_loss_windows", &counters.dual_loss.windows},
@@ -136,16 +137,18 @@ RunState::RunState(const ModelSpec& spec, const TrainConfig& config)
       tables(MakeTables(spec, config)),
       optimiser(net.weights(), config.weight_decay) {}
 
-Status SaveRunState(RunState& state, const ModelSpec& spec, const std::string& dir, int64_t kept) {
+StatusOr<bool> SaveRunState(RunState& state, const ModelSpec& spec, const std::string& dir,
+                            int64_t kept) {
   StatusOr<std::unique_ptr<CheckpointWriter>> writer =
       CheckpointWriter::Begin(dir, static_cast<uint64_t>(state.counters.step));
-  if (absl::IsAlreadyExists(writer.status())) return absl::OkStatus();
+  if (absl::IsAlreadyExists(writer.status())) return false;
   GRAB_RETURN_IF_ERROR(writer.status());
   GRAB_RETURN_IF_ERROR(WriteSpec(spec, (*writer)->Path(kSpecFile)));
   GRAB_RETURN_IF_ERROR(WriteDense(state, (*writer)->Path(kWeightsFile)));
   GRAB_RETURN_IF_ERROR(WriteTables(spec.tokens.tables, state.tables, (*writer)->Path(kTablesFile)));
   GRAB_RETURN_IF_ERROR((*writer)->Commit(CountersJson(state.counters)));
-  return PruneCheckpoints(dir, static_cast<uint64_t>(kept)).status();
+  GRAB_RETURN_IF_ERROR(PruneCheckpoints(dir, static_cast<uint64_t>(kept)).status());
+  return true;
 }
 
 Status LoadRunState(const std::string& dir, const ModelSpec& spec, const TrainConfig& config,

@@ -37,6 +37,7 @@ struct RunCounters {
   int64_t best_step = 0;
   int64_t worse_validations = 0;  // since the best
   bool finished = false;          // passes done or stopped early
+  int64_t warmup_targets = 0;     // over which a following run's rates rise; 0: not known yet
   int64_t threads = 0;            // workers of the steps so far; another number rounds differently
   DualLossState dual_loss;
 };
@@ -52,8 +53,9 @@ struct RunState {
 };
 
 // Writes `state` as a checkpoint of its step under `dir` and removes all but the newest `kept`. One
-// that is already there is the same state.
-Status SaveRunState(RunState& state, const ModelSpec& spec, const std::string& dir, int64_t kept);
+// that is already there is the same state, or stands before what takes no step; false: it stays.
+StatusOr<bool> SaveRunState(RunState& state, const ModelSpec& spec, const std::string& dir,
+                            int64_t kept);
 
 // Restores the newest usable checkpoint under `dir`; its model spec must equal `spec`. `skipped`:
 // why newer ones, which are damaged, were passed over.

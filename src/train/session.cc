@@ -153,7 +153,7 @@ StatusOr<bool> TrainSession::RunStage(const ShardSet& shards, const Slice& slice
     GRAB_ASSIGN_OR_RETURN(go_on, after_step());
     if (counters().step % train_.checkpoint_steps == 0 ||
         since_checkpoint_.Seconds() > 60.0 * train_.checkpoint_minutes) {
-      GRAB_RETURN_IF_ERROR(SaveCheckpoint());
+      GRAB_RETURN_IF_ERROR(SaveCheckpoint().status());
     }
   }
   progress_.End("");
@@ -200,10 +200,12 @@ StatusOr<ScoreTable> TrainSession::Score(const ShardSet& shards, Stage stage,
   return ScoreSplit(shards, spec_, config_.eval, options, forward, progress);
 }
 
-Status TrainSession::SaveCheckpoint() {
+StatusOr<bool> TrainSession::SaveCheckpoint() {
   since_checkpoint_.Restart();
-  GRAB_RETURN_IF_ERROR(SaveRunState(state_, spec_, Path("checkpoints"), train_.checkpoints_kept));
-  return log_->Write({{"event", "checkpoint"}, {"step", counters().step}});
+  GRAB_ASSIGN_OR_RETURN(const bool saved,
+                        SaveRunState(state_, spec_, Path("checkpoints"), train_.checkpoints_kept));
+  GRAB_RETURN_IF_ERROR(log_->Write({{"event", "checkpoint"}, {"step", counters().step}}));
+  return saved;
 }
 
 Status TrainSession::LogSkipped(const std::vector<std::string>& skipped) {

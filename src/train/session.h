@@ -52,7 +52,8 @@ class TrainSession {
   StatusOr<ScoreTable> Score(const ShardSet& shards, Stage stage, const ScoreOptions& options,
                              Progress& progress);
 
-  Status SaveCheckpoint();
+  // False: the newest checkpoint is of this step already, and stays.
+  StatusOr<bool> SaveCheckpoint();
   Status LogSkipped(const std::vector<std::string>& skipped);
 
   std::string Path(absl::string_view name) const;  // in the run folder

@@ -85,10 +85,10 @@ Status Trainer::Run() {
   GRAB_RETURN_IF_ERROR(Prepare());
   while (!counters().finished) {
     GRAB_ASSIGN_OR_RETURN(const bool complete, RunSlice());
-    if (StepLimitReached()) return run_.SaveCheckpoint();
+    if (StepLimitReached()) return run_.SaveCheckpoint().status();
     if (complete) Advance();
   }
-  GRAB_RETURN_IF_ERROR(run_.SaveCheckpoint());
+  GRAB_RETURN_IF_ERROR(run_.SaveCheckpoint().status());
   return Finish();
 }
 
@@ -167,7 +167,7 @@ Status Trainer::Validate() {
     now.best_logloss = logloss;
     now.best_step = now.step;
     now.worse_validations = 0;
-    GRAB_RETURN_IF_ERROR(SaveRunState(run_.state(), run_.spec(), run_.Path("best"), 1));
+    GRAB_RETURN_IF_ERROR(SaveRunState(run_.state(), run_.spec(), run_.Path("best"), 1).status());
   } else if (TrainsModel(stage)) {
     ++now.worse_validations;
   }
@@ -208,7 +208,7 @@ Status Trainer::Finish() {
         LoadRunState(run_.Path("best"), run_.spec(), run_.train(), run_.state(), skipped));
     GRAB_RETURN_IF_ERROR(run_.LogSkipped(skipped));
   } else {
-    GRAB_RETURN_IF_ERROR(SaveRunState(run_.state(), run_.spec(), run_.Path("best"), 1));
+    GRAB_RETURN_IF_ERROR(SaveRunState(run_.state(), run_.spec(), run_.Path("best"), 1).status());
   }
   // Of each evaluation the main task stands by itself; "tasks" holds all of them.
   const auto evaluate = [&](const char* name, Split split, bool frozen,
