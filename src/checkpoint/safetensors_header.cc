@@ -20,7 +20,7 @@ struct DtypeEntry {
 };
 constexpr DtypeEntry kDtypes[] = {{Dtype::kF64, "F64", 8},   {Dtype::kF32, "F32", 4},
                                   {Dtype::kI64, "I64", 8},   {Dtype::kU64, "U64", 8},
-                                  {Dtype::kI32, "I32", 4},   {Dtype::kU8, "U8", 1},
+                                  {Dtype::kI32, "I32", 4},   {Dtype::kU32, "U32", 4}, {Dtype::kU8, "U8", 1},
                                   {Dtype::kBF16, "BF16", 2}, {Dtype::kF16, "F16", 2}};
 constexpr uint64_t kAlignmentBytes = 64;
 

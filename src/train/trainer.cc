@@ -11,6 +11,7 @@
 #include "batch/stream.h"
 #include "checkpoint/model_files.h"
 #include "config/config.h"
+#include "embedding/maintain.h"
 #include "eval/report.h"
 #include "eval/score_split.h"
 #include "eval/scores.h"
@@ -19,6 +20,7 @@
 #include "train/run_state.h"
 #include "train/schedule.h"
 #include "train/sparse.h"
+#include "train/table_options.h"
 #include "train/tensor_memory.h"
 
 namespace grab {
@@ -201,13 +203,20 @@ Status Trainer::RunPass() {
 
 StatusOr<double> Trainer::Step(const Batch& batch) {
   RunCounters& counters = state_.counters;
-  const BatchLookup lookup = lookup_.FindOrInsert(
-      batch, train_.id_dropout,
-      HashCombine(static_cast<uint64_t>(train_.seed), static_cast<uint64_t>(counters.step)),
-      state_.tables);
+  for (const int64_t request_ms : batch.request_time_ms) {
+    counters.newest_request_s = std::max(counters.newest_request_s, request_ms / 1000);
+  }
+  LookupOptions lookup_options;
+  lookup_options.id_dropout = train_.id_dropout;
+  lookup_options.seed =
+      HashCombine(static_cast<uint64_t>(train_.seed), static_cast<uint64_t>(counters.step));
+  lookup_options.now_s = ClockSeconds(counters.newest_request_s);
+  lookup_options.tables_bytes_max = static_cast<uint64_t>(train_.tables_bytes_max);
+  lookup_options.pool = &workers_->pool();
+  const BatchLookup lookup = lookup_.FindOrInsert(batch, lookup_options, state_.tables);
   ResetTensorMemoryPeak();
   const int64_t before = ReadTensorMemory().in_use;
-  const std::vector<torch::Tensor> rows = GatherRows(state_.tables, lookup, true);
+  const std::vector<torch::Tensor> rows = GatherRows(state_.tables, lookup, true, torch::kFloat32, &workers_->pool());
   const double value = workers_->Backward(batch, lookup, rows, task_weights_);
   gradient_norm_ = GradientNorm(state_.net.weights(), workers_->pool());
   if (!std::isfinite(value) || !std::isfinite(gradient_norm_)) {
@@ -226,7 +235,9 @@ StatusOr<double> Trainer::Step(const Batch& batch) {
                                      static_cast<double>(targets_per_pass_ * train_.passes));
   state_.optimiser.Step(train_.dense_lr * factor, ClipFactor(gradient_norm_, train_.clip_norm),
                         workers_->pool());
-  UpdateRows(lookup, rows, train_.table_lr * factor, state_.tables, workers_->pool());
+  UpdateRows(lookup, rows, factor, state_.tables, workers_->pool());
+  MaintainTables(lookup_options.now_s, lookup_options.tables_bytes_max, state_.tables,
+                 &workers_->pool());
   const TensorMemory memory = ReadTensorMemory();
   step_peak_bytes_ = std::max(step_peak_bytes_, memory.peak - before);
   return value;
@@ -247,6 +258,7 @@ Status Trainer::AfterStep(double loss) {
                                       {"loss", loss_sum_ / static_cast<double>(loss_count_)},
                                       {"gradient_norm", gradient_norm_},
                                       {"step_peak_bytes", step_peak_bytes_},
+                                      {"tables", DescribeTables(state_.tables)},
                                       {"train_seconds", counters.train_seconds}}));
     loss_sum_ = 0.0;
     loss_count_ = 0;
@@ -371,6 +383,8 @@ Status Train(const Config& config, const TrainOptions& options, Progress& progre
                                                    " tasks, the config ", config.tasks.size(),
                                                    "; prepare again"));
   }
+  GRAB_RETURN_IF_ERROR(CheckTables(
+      spec, options.kind == ModelKind::kDlrm ? config.dlrm.train : config.grab.train));
   GRAB_RETURN_IF_ERROR(MakeDirectories(options.out_dir));
   InstallTensorMemory();
   Trainer trainer(config, options, *shards, std::move(spec), progress);
