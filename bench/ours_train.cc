@@ -15,13 +15,16 @@ OursTrainStep::OursTrainStep(const World& world, const Batch& batch, int threads
       optimiser_(net_.weights(), kWeightDecay) {}
 
 double OursTrainStep::Step() {
-  const BatchLookup lookup = lookup_.FindOrInsert(batch_, 0.0, kSeed, tables_);
-  const std::vector<torch::Tensor> rows = GatherRows(tables_, lookup, true);
+  LookupOptions options;
+  options.pool = &workers_.pool();
+  const BatchLookup lookup = lookup_.FindOrInsert(batch_, options, tables_);
+  const std::vector<torch::Tensor> rows =
+      GatherRows(tables_, lookup, true, torch::kFloat32, options.pool);
   const Objective objective = objectives_.Of(Stage::kJoint, batch_, lookup, 0.0, kSeed);
   const double value = workers_.Backward(batch_, lookup, rows, objective).total;
   const double norm = GradientNorm(net_.weights(), workers_.pool());
   optimiser_.Step(kDenseRate, ClipFactor(norm, kClipNorm), workers_.pool());
-  UpdateRows(lookup, rows, kTableRate, tables_, workers_.pool());
+  UpdateRows(lookup, rows, 1.0, tables_, workers_.pool());
   return value;
 }
 

@@ -13,7 +13,6 @@
 namespace grab::bench {
 
 constexpr double kDenseRate = 1e-3;
-constexpr double kTableRate = 0.05;
 constexpr double kWeightDecay = 0.01;
 constexpr double kClipNorm = 1.0;
 

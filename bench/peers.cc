@@ -87,12 +87,12 @@ AtenTrainPeer::AtenTrainPeer(const World& world, const Batch& batch, const Layou
       weights_(Values(grab_.weights())),
       optimiser_(weights_,
                  torch::optim::AdamWOptions(kDenseRate).weight_decay(kWeightDecay).eps(1e-8)),
-      batches_(FirstUsers(MakeAtenBatches(world.spec, batch,
-                                          lookup_.FindOrInsert(batch, 0.0, kSeed, tables_), layout),
-                          layout, segments)) {}
+      batches_(FirstUsers(
+          MakeAtenBatches(world.spec, batch, lookup_.FindOrInsert(batch, {}, tables_), layout),
+          layout, segments)) {}
 
 double AtenTrainPeer::Step() {
-  const BatchLookup lookup = lookup_.FindOrInsert(batch_, 0.0, kSeed, tables_);
+  const BatchLookup lookup = lookup_.FindOrInsert(batch_, {}, tables_);
   const std::vector<torch::Tensor> rows = GatherRows(tables_, lookup, true);
   optimiser_.zero_grad();
   double value = 0.0;
@@ -103,7 +103,7 @@ double AtenTrainPeer::Step() {
   }
   torch::nn::utils::clip_grad_norm_(weights_, kClipNorm);
   optimiser_.step();
-  UpdateRows(lookup, rows, kTableRate, tables_, pool_);
+  UpdateRows(lookup, rows, 1.0, tables_, pool_);
   return value;
 }
 

@@ -201,7 +201,9 @@ std::vector<EmbeddingTable> MakeTables(const World& world, SparseOptimiser optim
   const TokenSpec& tokens = world.spec.tokens;
   std::vector<EmbeddingTable> tables;
   for (const TableSpec& table : tokens.tables) {
-    tables.emplace_back(TableOptions{table.dim, optimiser, 0.1, HashId(table.name)});
+    TableOptions options{table.dim, optimiser, 0.1, HashId(table.name)};
+    options.learning_rate = kTableRate;
+    tables.emplace_back(options);
   }
   for (const TokenSlot& slot : tokens.slots) {
     if (slot.kind != SlotKind::kId && slot.kind != SlotKind::kIds) continue;

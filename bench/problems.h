@@ -44,7 +44,9 @@ struct World {
 };
 std::unique_ptr<World> MakeWorld(const Sizes& sizes, int channels, int64_t window_len);
 
-// Tables with a row for every id of the world.
+constexpr double kTableRate = 0.05;
+
+// Tables with a row for every id of the world, trained at kTableRate.
 std::vector<EmbeddingTable> MakeTables(const World& world, SparseOptimiser optimiser);
 
 // One user per entry of `events`; times in sessions, feedback known a second after the request.

@@ -279,6 +279,20 @@ Status CheckpointWriter::Commit(const std::string& state_json) {
   return absl::OkStatus();
 }
 
+std::string CheckpointPath(const std::string& dir, uint64_t step) {
+  return JoinPath(dir, StepName(step));
+}
+
+StatusOr<std::vector<uint64_t>> CheckpointSteps(const std::string& dir) {
+  GRAB_ASSIGN_OR_RETURN(const std::vector<std::string> names, CheckpointNames(dir));
+  std::vector<uint64_t> steps;
+  for (const std::string& name : names) {
+    if (const std::optional<uint64_t> step = StepOfName(name)) steps.push_back(*step);
+  }
+  std::reverse(steps.begin(), steps.end());
+  return steps;
+}
+
 StatusOr<Checkpoint> OpenCheckpoint(const std::string& path, CheckpointCheck check) {
   if (!Exists(path)) return absl::NotFoundError(absl::StrCat(path, ": no such checkpoint"));
   GRAB_ASSIGN_OR_RETURN(Checkpoint checkpoint, ReadManifest(path));

@@ -34,6 +34,12 @@ struct Checkpoint {
   StatusOr<std::string> Path(const std::string& name) const;
 };
 
+// Folder of the checkpoint of `step` in `dir`.
+std::string CheckpointPath(const std::string& dir, uint64_t step);
+
+// Steps of what is named as a checkpoint in `dir`, usable or not, ascending; none without `dir`.
+StatusOr<std::vector<uint64_t>> CheckpointSteps(const std::string& dir);
+
 class CheckpointWriter {
  public:
   // Starts the checkpoint of `step` (<= kCheckpointStepMax) in `dir`, which is made if absent;

@@ -3,6 +3,8 @@
 // without it, so whatever reads one reads the other.
 #pragma once
 
+#include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -35,9 +37,26 @@ StatusOr<LoadedModel> LoadModel(const std::string& path);
 // As LoadModel, without the tables.
 StatusOr<LoadedModel> LoadDense(const std::string& path);
 
+// A model where it lies, in training or loaded.
+struct ModelView {
+  const ModelSpec& spec;
+  std::map<std::string, const float*> weights;  // those of spec.Weights() are taken
+  const std::vector<EmbeddingTable>& tables;
+};
+ModelView ViewOf(const Model& model);
+
 // Writes DIR/step-<step> with the model alone, in f32, and the precision it is to be served in;
 // returns its path. One that is there already is an AlreadyExists.
-StatusOr<std::string> ExportModel(const Model& model, uint64_t step, Precision precision,
+StatusOr<std::string> ExportModel(const ModelView& model, uint64_t step, Precision precision,
                                   const std::string& dir);
+
+// As ExportModel, but of the tables only what changed since the model of `base_step`, which must
+// lie in `dir` (checkpoint/tables.h, TableRows::kChanged). Whoever loads it loads what it builds on
+// first, from the same folder.
+StatusOr<std::string> ExportDelta(const ModelView& model, uint64_t step, uint64_t base_step,
+                                  const std::string& dir);
+
+// The step that the model in folder `path` builds on; nullopt: it is whole.
+StatusOr<std::optional<uint64_t>> BaseStepOf(const std::string& path);
 
 }  // namespace grab

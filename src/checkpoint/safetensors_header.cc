@@ -18,10 +18,10 @@ struct DtypeEntry {
   const char* name;
   uint64_t bytes;
 };
-constexpr DtypeEntry kDtypes[] = {{Dtype::kF64, "F64", 8},   {Dtype::kF32, "F32", 4},
-                                  {Dtype::kI64, "I64", 8},   {Dtype::kU64, "U64", 8},
-                                  {Dtype::kI32, "I32", 4},   {Dtype::kU8, "U8", 1},
-                                  {Dtype::kBF16, "BF16", 2}, {Dtype::kF16, "F16", 2}};
+constexpr DtypeEntry kDtypes[] = {
+    {Dtype::kF64, "F64", 8}, {Dtype::kF32, "F32", 4},   {Dtype::kI64, "I64", 8},
+    {Dtype::kU64, "U64", 8}, {Dtype::kI32, "I32", 4},   {Dtype::kU32, "U32", 4},
+    {Dtype::kU8, "U8", 1},   {Dtype::kBF16, "BF16", 2}, {Dtype::kF16, "F16", 2}};
 constexpr uint64_t kAlignmentBytes = 64;
 
 const DtypeEntry& Entry(Dtype dtype) { return kDtypes[static_cast<size_t>(dtype)]; }

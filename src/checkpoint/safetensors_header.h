@@ -11,7 +11,7 @@
 
 namespace grab {
 
-enum class Dtype : uint8_t { kF64, kF32, kI64, kU64, kI32, kU8, kBF16, kF16 };
+enum class Dtype : uint8_t { kF64, kF32, kI64, kU64, kI32, kU32, kU8, kBF16, kF16 };
 
 absl::string_view DtypeName(Dtype dtype);  // as in the header: "F32"
 uint64_t DtypeBytes(Dtype dtype);

@@ -57,7 +57,7 @@ Status Export(const Options& options) {
     GRAB_RETURN_IF_ERROR(CheckCost(options, precision, loaded.model));
   }
   GRAB_ASSIGN_OR_RETURN(const std::string path,
-                        ExportModel(loaded.model, loaded.step, precision, options.out));
+                        ExportModel(ViewOf(loaded.model), loaded.step, precision, options.out));
   uint64_t rows = 0;
   for (const EmbeddingTable& table : loaded.model.tables) rows += table.rows();
   int64_t weights = 0;

@@ -293,7 +293,45 @@ Problem CheckFollow(const Config& config) {
   return std::nullopt;
 }
 
-Problem CheckTrain(const std::string& key, const TrainConfig& train) {
+// Tables of the model: those of the fields, and that of the feedback bits.
+std::vector<std::string> TableNames(const Config& config) {
+  std::vector<std::string> names;
+  for (const FieldConfig& field : config.fields) {
+    if (field.kind != "dense") names.push_back(field.table.empty() ? field.name : field.table);
+  }
+  if (!config.actions.empty()) names.push_back("@actions");
+  return names;
+}
+
+// What a table's budget has to hold depends on its rows: whoever makes them checks it.
+Problem CheckTableSettings(const Config& config, const std::string& key,
+                           const std::vector<TableConfig>& tables) {
+  std::set<std::string> seen;
+  for (size_t i = 0; i < tables.size(); ++i) {
+    const TableConfig& table = tables[i];
+    const std::string at = absl::StrCat(key, ".", i, ".");
+    GRAB_RETURN_IF_PROBLEM(
+        CheckKnown(at + "name", table.name, "embedding table", TableNames(config)));
+    if (!seen.insert(table.name).second) {
+      return At(at + "name", absl::StrCat("there are two named '", table.name, "'"));
+    }
+    if (table.frequency_min == 0.0) continue;
+    if (table.frequency_half_life_s == 0.0) {
+      return At(at + "frequency_half_life_s",
+                "is needed by frequency_min: occurrences that do not decay never fall below it");
+    }
+    if (table.frequency_min >= static_cast<double>(table.admission_count)) {
+      return At(
+          at + "frequency_min",
+          absl::StrCat("expected less than admission_count = ", table.admission_count, ", got ",
+                       table.frequency_min, ": a row would be evicted as soon as it is admitted"));
+    }
+  }
+  return std::nullopt;
+}
+
+Problem CheckTrain(const Config& config, const std::string& key, const TrainConfig& train) {
+  GRAB_RETURN_IF_PROBLEM(CheckTableSettings(config, key + ".table", train.tables));
   for (const auto& [name, text] : {std::pair{".from", &train.from}, {".until", &train.until}}) {
     if (text->empty()) continue;
     const StatusOr<int64_t> time_ms = ParseTimeMs(*text);
@@ -305,8 +343,9 @@ Problem CheckTrain(const std::string& key, const TrainConfig& train) {
 }
 
 // A model without history has no stages, no base model and no next item.
-Problem CheckDlrm(const TrainConfig& train) {
-  GRAB_RETURN_IF_PROBLEM(CheckTrain("dlrm.train", train));
+Problem CheckDlrm(const Config& config) {
+  const TrainConfig& train = config.dlrm.train;
+  GRAB_RETURN_IF_PROBLEM(CheckTrain(config, "dlrm.train", train));
   if (train.mode != "end_to_end") {
     return At("dlrm.train.mode", "DLRM trains in one stage and needs \"end_to_end\"");
   }
@@ -355,7 +394,7 @@ Problem CheckGrab(const Config& config) {
                                         actions[i], "action", NamesOf(config.actions)));
     }
   }
-  GRAB_RETURN_IF_PROBLEM(CheckTrain("grab.train", config.grab.train));
+  GRAB_RETURN_IF_PROBLEM(CheckTrain(config, "grab.train", config.grab.train));
   if (config.grab.train.batch != "packed") {
     return At("grab.train.batch", "GRAB reads a user's history and needs \"packed\"");
   }
@@ -390,7 +429,7 @@ std::optional<ConfigProblem> FindProblem(const Config& config) {
   GRAB_RETURN_IF_PROBLEM(CheckEvents(config));
   GRAB_RETURN_IF_PROBLEM(CheckSplit(config));
   GRAB_RETURN_IF_PROBLEM(CheckFollow(config));
-  GRAB_RETURN_IF_PROBLEM(CheckDlrm(config.dlrm.train));
+  GRAB_RETURN_IF_PROBLEM(CheckDlrm(config));
   GRAB_RETURN_IF_PROBLEM(CheckGrab(config));
   return CheckEval(config);
 }

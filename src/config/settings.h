@@ -399,6 +399,44 @@ struct NextItemConfig {
   }
 };
 
+// How one embedding table is trained and how long its rows live (docs/training.md).
+struct TableConfig {
+  std::string name;
+  double lr = 0.0;
+  std::string optimizer = "auto";
+  std::string precision = "auto";
+  int64_t admission_count = 1;
+  double ttl_s = 0.0;
+  double frequency_min = 0.0;
+  double frequency_half_life_s = 0.0;
+  int64_t bytes_max = 0;
+
+  template <class V>
+  void Visit(V& v) {
+    v.Setting("name", name, "Embedding table: a field's `table`, or its name.", Anything());
+    v.Setting("lr", lr, "Learning rate of its rows; 0: table_lr.", Between(0, 100));
+    v.Setting("optimizer", optimizer, "Optimiser of its rows; auto: table_optimizer.",
+              OneOf({"auto", "adagrad", "adam"}));
+    v.Setting("precision", precision, "How its rows are stored; auto: table_precision.",
+              OneOf({"auto", "f32", "bf16", "f16"}));
+    v.Setting("admission_count", admission_count,
+              "Occurrences at which a key gets a row; before, it reads the unknown row.",
+              Between(1, 255));
+    v.Setting("ttl_s", ttl_s,
+              "Rows not seen for longer, by the request times of the log, are evicted; 0: never.",
+              Between(0, 4e9));
+    v.Setting("frequency_min", frequency_min,
+              "Rows whose decayed occurrences fall below it are evicted; 0: never.",
+              Between(0, 255));
+    v.Setting("frequency_half_life_s", frequency_half_life_s,
+              "Time in which an occurrence counts half; 0: none decays. Budgets evict by it too.",
+              Between(0, 4e9));
+    v.Setting("bytes_max", bytes_max,
+              "Bytes of the table, the least seen rows are evicted; 0: no limit.",
+              Between(0, 9007199254740992.0));
+  }
+};
+
 struct TrainConfig {
   int64_t seed = 1;
   std::string objective = "labels";
@@ -421,7 +459,10 @@ struct TrainConfig {
   double clip_norm = 1.0;
   std::string table_optimizer = "adagrad";
   double table_lr = 0.05;
+  std::string table_precision = "f32";
   double table_init_std = 0.01;
+  int64_t tables_bytes_max = 0;
+  int64_t admission_sketch_bytes = 4194304;
   double id_dropout = 0.0;
   int64_t validations_per_pass = 1;
   int64_t patience = 2;
@@ -433,6 +474,7 @@ struct TrainConfig {
   DualLossConfig dual_loss;
   PairwiseConfig pairwise;
   NextItemConfig next_item;
+  std::vector<TableConfig> tables;
 
   template <class V>
   void Visit(V& v) {
@@ -486,8 +528,20 @@ struct TrainConfig {
     v.Setting("table_optimizer", table_optimizer, "Optimiser of embedding rows.",
               OneOf({"adagrad", "adam"}));
     v.Setting("table_lr", table_lr, "Learning rate of embedding rows.", Between(0, 100));
+    v.Setting("table_precision", table_precision,
+              "How embedding rows are stored. Rows of 16 bits are rounded at random after an "
+              "update, so that small steps are not lost.",
+              OneOf({"f32", "bf16", "f16"}));
     v.Setting("table_init_std", table_init_std, "Standard deviation of new embedding rows.",
               Between(0, 10));
+    v.Setting("tables_bytes_max", tables_bytes_max,
+              "Bytes of all embedding tables of the model; what is over is taken from each in "
+              "proportion; 0: no limit.",
+              Between(0, 9007199254740992.0));
+    v.Setting("admission_sketch_bytes", admission_sketch_bytes,
+              "Memory that counts the keys without a row, of each table with an admission_count; "
+              "keys that share counters are admitted early.",
+              Between(4096, 1e12));
     v.Setting("id_dropout", id_dropout,
               "Share of ids replaced by their table's unknown row in training, so that unseen ids "
               "score well.",
@@ -514,6 +568,7 @@ struct TrainConfig {
         "Operands of the large matrix products of training steps: f32, or bf16 with f32 sums. "
         "Weights, everything else and evaluation are f32.",
         OneOf({"f32", "bf16"}));
+    v.List("table", tables, "Embedding tables that differ from the table_* settings.");
     v.Section("dual_loss", dual_loss, "The base model's loss beside GRAB's, after a warm start.");
     v.Section("pairwise", pairwise, "Pairs of candidates of a page.");
     v.Section("next_item", next_item, "Pre-training on the next item.");

@@ -5,40 +5,79 @@
 #include <cstdint>
 #include <vector>
 
+#include "base/worker_pool.h"
 #include "batch/batch.h"
+#include "embedding/key_set.h"
 #include "embedding/table.h"
 #include "tokens/token_spec.h"
 
 namespace grab {
 
 struct BatchLookup {
-  std::vector<std::vector<uint32_t>> unique_rows;  // per table
+  std::vector<std::vector<uint32_t>> unique_rows;  // per table, in the order of first appearance
   // Per column of Batch::partial and Batch::full: for every pair, its place in unique_rows of the
   // slot's table.
   std::vector<std::vector<uint32_t>> partial_index;
   std::vector<std::vector<uint32_t>> full_index;
 };
 
+struct LookupOptions {
+  // A share of the pairs of droppable tables reads the unknown row instead, by a generator seeded
+  // with `seed` (another one per step). Such a pair does not count as an occurrence of its key.
+  double id_dropout = 0.0;
+  uint64_t seed = 0;
+  // FindOrInsert only: the clock of the data, and a bound on bytes() of all tables (0: none).
+  uint32_t now_s = 0;
+  uint64_t tables_bytes_max = 0;
+  WorkerPool* pool =
+      nullptr;  // shares the work; null: the calling thread. The same rows either way
+};
+
 class Lookup {
  public:
   // `spec` must outlive it.
-  explicit Lookup(const TokenSpec& spec);
+  explicit Lookup(const TokenSpec& spec) : spec_(spec), scratch_(spec.tables.size()) {}
 
   // Keys without a row read the unknown row. `tables`: one per spec.tables.
-  BatchLookup Find(const Batch& batch, const std::vector<EmbeddingTable>& tables);
+  BatchLookup Find(const Batch& batch, const std::vector<EmbeddingTable>& tables,
+                   const LookupOptions& options = {});
 
-  // For training: keys without a row get one, and a share `id_dropout` of the pairs of droppable
-  // tables reads the unknown row instead, by a generator seeded with `seed` (another one per step).
-  BatchLookup FindOrInsert(const Batch& batch, double id_dropout, uint64_t seed,
+  // For training: keys that are admitted and fit the budgets get a row, and what is read counts as
+  // seen. Budgets grant rows table by table and partition by partition, in the order of the batch.
+  BatchLookup FindOrInsert(const Batch& batch, const LookupOptions& options,
                            std::vector<EmbeddingTable>& tables);
 
  private:
-  template <class RowOf>
-  BatchLookup Resolve(const Batch& batch, const RowOf& row_of);
-  uint32_t Place(size_t table, uint32_t row, BatchLookup& lookup);
+  struct Column {
+    const std::vector<uint64_t>* keys;
+    std::vector<uint32_t>* index;
+    uint64_t draws_before;  // of id dropout, by columns before it
+  };
+  // Keys of one partition of a table.
+  struct Group {
+    size_t table;
+    uint32_t begin, end;  // in the scratch's grouped keys
+    std::vector<EmbeddingTable::Candidate> candidates;
+    size_t granted = 0;
+  };
+  struct Scratch {  // of a table, kept between batches
+    KeySet keys;
+    std::vector<uint32_t> rows;   // per distinct key
+    std::vector<uint32_t> order;  // distinct keys by partition, for what follows
+    std::vector<uint64_t> grouped_keys;
+    std::vector<uint32_t> grouped_counts, grouped_rows;
+  };
+
+  std::vector<std::vector<Column>> ColumnsOf(const Batch& batch, BatchLookup& lookup) const;
+  void CollectKeys(size_t table, const std::vector<Column>& columns, const LookupOptions& options);
+  void GroupByPartition(size_t table, std::vector<Group>& groups);
+  void Grant(const std::vector<EmbeddingTable>& tables, uint64_t tables_bytes_max,
+             std::vector<Group>& groups) const;
+  absl::Span<const uint64_t> KeysOf(const Group& group) const;
+  void UniqueRows(size_t table, const std::vector<Column>& columns, BatchLookup& lookup);
 
   const TokenSpec& spec_;
-  std::vector<std::vector<uint32_t>> place_of_row_;  // per table; kNowhere between batches
+  std::vector<Scratch> scratch_;  // per table
 };
 
 }  // namespace grab

@@ -3,13 +3,6 @@
 #include <algorithm>
 
 namespace grab {
-namespace {
-
-void AddRow(const float* values, float weight, uint32_t width, float* out) {
-  for (uint32_t d = 0; d < width; ++d) out[d] += weight * values[d];
-}
-
-}  // namespace
 
 void PoolRow(const TokenSpec& spec, const std::vector<EmbeddingTable>& tables,
              const TokenColumns& view, uint32_t row, float* out) {
@@ -22,7 +15,7 @@ void PoolRow(const TokenSpec& spec, const std::vector<EmbeddingTable>& tables,
       const EmbeddingTable& table = tables[static_cast<size_t>(slot.table)];
       std::fill_n(out, slot.width, 0.0f);
       for (uint32_t i = column.offsets[row]; i < column.offsets[row + 1]; ++i) {
-        AddRow(table.values(table.Find(column.keys[i])), column.weights[i], slot.width, out);
+        table.AddTo(table.Find(column.keys[i]), column.weights[i], out);
       }
     }
     out += slot.width;

@@ -55,10 +55,9 @@ StatusOr<std::vector<float>> Forward::Logits(const Batch& batch) {
   const BatchLookup lookup = lookup_.Find(batch, model_.tables);
   std::vector<Matrix> rows(model_.tables.size());
   for (size_t t = 0; t < rows.size(); ++t) {
-    for (const uint32_t row : lookup.unique_rows[t]) {
-      const float* values = model_.tables[t].values(row);
-      rows[t].insert(rows[t].end(), values, values + model_.tables[t].dim());
-    }
+    const std::vector<uint32_t>& unique = lookup.unique_rows[t];
+    rows[t].resize(unique.size() * model_.tables[t].dim());
+    model_.tables[t].ReadRows(unique, rows[t].data());
   }
   const auto token = [&](const char* name, const TokenColumns& view,
                          const std::vector<std::vector<uint32_t>>& index, int64_t width) {

@@ -3,30 +3,17 @@
 #include <map>
 
 #include "base/file.h"
-#include "base/hash.h"
 #include "checkpoint/checkpoint.h"
 #include "checkpoint/model_files.h"
 #include "checkpoint/safetensors.h"
 #include "checkpoint/tables.h"
 #include "train/heads.h"
+#include "train/table_options.h"
 
 namespace grab {
 namespace {
 
 constexpr char kAdamSteps[] = "adam.steps";
-
-SparseOptimiser OptimiserOf(const TrainConfig& config) {
-  return config.table_optimizer == "adam" ? SparseOptimiser::kAdam : SparseOptimiser::kAdagrad;
-}
-
-std::vector<EmbeddingTable> MakeTables(const ModelSpec& spec, const TrainConfig& config) {
-  std::vector<EmbeddingTable> tables;
-  for (const TableSpec& table : spec.tokens.tables) {
-    const uint64_t seed = HashCombine(static_cast<uint64_t>(config.seed), HashId(table.name));
-    tables.emplace_back(TableOptions{table.dim, OptimiserOf(config), config.table_init_std, seed});
-  }
-  return tables;
-}
 
 // The counters by name, for writing and reading alike.
 std::map<std::string, int64_t*> Integers(RunCounters& counters) {
@@ -44,6 +31,7 @@ std::map<std::string, int64_t*> Integers(RunCounters& counters) {
           {"tokens", &counters.tokens},
           {"best_step", &counters.best_step},
           {"worse_validations", &counters.worse_validations},
+          {"newest_request_s", &counters.newest_request_s},
           {"warmup_targets", &counters.warmup_targets},
           {"threads", &counters.threads},
           {"dual_loss_window_targets", &counters.dual_loss.window_targets},

@@ -36,6 +36,7 @@ struct RunCounters {
       0.0;  // of the main task on the validation targets; meaningless while best_step is 0
   int64_t best_step = 0;
   int64_t worse_validations = 0;  // since the best
+  int64_t newest_request_s = 0;   // the clock of the tables: of the requests trained
   bool finished = false;          // passes done or stopped early
   int64_t warmup_targets = 0;     // over which a following run's rates rise; 0: not known yet
   int64_t threads = 0;            // workers of the steps so far; another number rounds differently

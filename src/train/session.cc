@@ -4,6 +4,7 @@
 #include "base/threads.h"
 #include "checkpoint/model_files.h"
 #include "config/config.h"
+#include "train/table_options.h"
 #include "train/warm_start.h"
 
 namespace grab {
@@ -31,6 +32,7 @@ std::string TrainSession::Path(absl::string_view name) const {
 }
 
 Status TrainSession::Open(const ItemPopularity* popularity) {
+  GRAB_RETURN_IF_ERROR(CheckTables(spec_, train_));
   GRAB_RETURN_IF_ERROR(MakeBuilders());
   std::vector<std::string> skipped;
   if (options_.resume) {
@@ -182,7 +184,8 @@ Status TrainSession::LogStep(const StepResult& result) {
                          {"gradient_norm", result.gradient_norm},
                          {"step_peak_bytes", steps_->step_peak_bytes()},
                          {"train_seconds", counters().train_seconds},
-                         {"wait_seconds", counters().wait_seconds}};
+                         {"wait_seconds", counters().wait_seconds},
+                         {"tables", DescribeTables(state_.tables)}};
   if (train_.dual_loss.weight > 0.0) {
     line["dual_loss_weight"] =
         DualLossWeight(train_.dual_loss, counters().dual_loss, counters().targets);

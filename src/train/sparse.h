@@ -11,13 +11,15 @@
 
 namespace grab {
 
-// Per table [unique rows, dim], copied out of the tables.
+// Per table [unique rows, dim], copied out of the tables. `pool` shares the work; null: none does.
 std::vector<torch::Tensor> GatherRows(const std::vector<EmbeddingTable>& tables,
                                       const BatchLookup& lookup, bool requires_grad,
-                                      torch::ScalarType type = torch::kFloat32);
+                                      torch::ScalarType type = torch::kFloat32,
+                                      WorkerPool* pool = nullptr);
 
-// One optimiser step for every row of the batch, once each, from the gradients of `rows`. f32 only.
-void UpdateRows(const BatchLookup& lookup, const std::vector<torch::Tensor>& rows,
-                double learning_rate, std::vector<EmbeddingTable>& tables, WorkerPool& pool);
+// One optimiser step for every row of the batch, once each, from the gradients of `rows`, at its
+// table's learning rate times `factor`. f32 only.
+void UpdateRows(const BatchLookup& lookup, const std::vector<torch::Tensor>& rows, double factor,
+                std::vector<EmbeddingTable>& tables, WorkerPool& pool);
 
 }  // namespace grab

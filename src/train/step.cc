@@ -4,6 +4,7 @@
 
 #include "base/clock.h"
 #include "base/hash.h"
+#include "embedding/maintain.h"
 #include "train/sparse.h"
 #include "train/tensor_memory.h"
 
@@ -33,11 +34,15 @@ StepRunner::StepRunner(const ModelSpec& spec, const TrainConfig& config,
       workers_(spec, state.net, threads, precision) {}
 
 BatchLookup StepRunner::LookUp(Stage stage, const Batch& batch) {
-  if (!TrainsTables(stage)) return lookup_.Find(batch, state_.tables);
-  return lookup_.FindOrInsert(
-      batch, config_.id_dropout,
-      HashCombine(static_cast<uint64_t>(config_.seed), static_cast<uint64_t>(state_.counters.step)),
-      state_.tables);
+  LookupOptions options;
+  options.id_dropout = config_.id_dropout;
+  options.seed =
+      HashCombine(static_cast<uint64_t>(config_.seed), static_cast<uint64_t>(state_.counters.step));
+  options.now_s = ClockSeconds(state_.counters.newest_request_s);
+  options.tables_bytes_max = static_cast<uint64_t>(config_.tables_bytes_max);
+  options.pool = &workers_.pool();
+  return TrainsTables(stage) ? lookup_.FindOrInsert(batch, options, state_.tables)
+                             : lookup_.Find(batch, state_.tables, options);
 }
 
 StatusOr<StepResult> StepRunner::Step(Stage stage, const Batch& batch, double rate_factor) {
@@ -49,10 +54,15 @@ StatusOr<StepResult> StepRunner::Step(Stage stage, const Batch& batch, double ra
     watch.Restart();
     return seconds;
   };
+  for (const int64_t request_ms : batch.request_time_ms) {
+    state_.counters.newest_request_s =
+        std::max(state_.counters.newest_request_s, request_ms / 1000);
+  }
   const BatchLookup lookup = LookUp(stage, batch);
   ResetTensorMemoryPeak();
   const int64_t before = ReadTensorMemory().in_use;
-  const std::vector<torch::Tensor> rows = GatherRows(state_.tables, lookup, TrainsTables(stage));
+  const std::vector<torch::Tensor> rows =
+      GatherRows(state_.tables, lookup, TrainsTables(stage), torch::kFloat32, &workers_.pool());
   seconds_.look_up += lap();
   const Objective objective = objectives_.Of(
       stage, batch, lookup, DualLossWeight(config_.dual_loss, counters.dual_loss, counters.targets),
@@ -73,7 +83,10 @@ StatusOr<StepResult> StepRunner::Step(Stage stage, const Batch& batch, double ra
                         ClipFactor(result.gradient_norm, config_.clip_norm), workers_.pool());
   seconds_.dense_update += lap();
   if (TrainsTables(stage)) {
-    UpdateRows(lookup, rows, config_.table_lr * rate_factor, state_.tables, workers_.pool());
+    UpdateRows(lookup, rows, rate_factor, state_.tables, workers_.pool());
+    MaintainTables(ClockSeconds(counters.newest_request_s),
+                   static_cast<uint64_t>(config_.tables_bytes_max), state_.tables,
+                   &workers_.pool());
   }
   seconds_.table_update += lap();
   Count(stage, batch, result.loss);
@@ -98,8 +111,12 @@ void StepRunner::Count(Stage stage, const Batch& batch, const BatchLoss& loss) {
 }
 
 std::vector<float> StepRunner::Logits(Stage stage, const Batch& batch) {
-  const BatchLookup lookup = lookup_.Find(batch, state_.tables);
-  return workers_.Logits(batch, lookup, GatherRows(state_.tables, lookup, false), LogitsOf(stage));
+  LookupOptions options;
+  options.pool = &workers_.pool();
+  const BatchLookup lookup = lookup_.Find(batch, state_.tables, options);
+  return workers_.Logits(batch, lookup,
+                         GatherRows(state_.tables, lookup, false, torch::kFloat32, options.pool),
+                         LogitsOf(stage));
 }
 
 }  // namespace grab

@@ -139,29 +139,38 @@ class Transfer {
   std::set<std::string> used_;
 };
 
-// The table with the first columns of the source's rows.
+// The source's values, as many columns as fit; optimiser state stays as new.
 Status LoadColumns(const std::string& path, const TableSpec& source, EmbeddingTable& to) {
   std::vector<EmbeddingTable> from;
-  from.emplace_back(TableOptions{source.dim, SparseOptimiser::kNone, 0.0, 0});
+  from.emplace_back(TableOptions{.dim = source.dim});
   GRAB_RETURN_IF_ERROR(ReadTables(path, {source}, from));
-  const uint32_t width = std::min(source.dim, to.dim());
-  for (uint32_t row = 0; row < from[0].rows(); ++row) {
-    const uint32_t place = row == EmbeddingTable::kUnknownRow ? EmbeddingTable::kUnknownRow
-                                                              : to.FindOrInsert(from[0].key(row));
-    std::copy_n(from[0].values(row), width, to.values(place));
-  }
+  std::vector<float> values(source.dim), mixed(to.dim());
+  from[0].ForEachRow([&](uint32_t row) {
+    const uint64_t key = from[0].key(row);
+    const uint32_t place = key == 0 ? EmbeddingTable::kUnknownRow : to.FindOrInsert(key);
+    from[0].Read(row, values.data());
+    to.Read(place, mixed.data());
+    std::copy_n(values.begin(), std::min(source.dim, to.dim()), mixed.begin());
+    to.Write(place, mixed.data());
+  });
   return absl::OkStatus();
 }
 
-// All rows, with optimiser state if the source's is of the same kind.
+// All rows, with optimiser state if the source has what this table needs. The source's evictions
+// are no news for what this run releases.
 StatusOr<bool> LoadRows(const std::string& path, const TableSpec& spec, EmbeddingTable& to) {
+  GRAB_ASSIGN_OR_RETURN(const bool has_state, HasTableState(path, spec, to));
+  if (!has_state) {
+    GRAB_RETURN_IF_ERROR(LoadColumns(path, spec, to));
+    return false;
+  }
   std::vector<EmbeddingTable> tables;
   tables.push_back(std::move(to));
-  GRAB_ASSIGN_OR_RETURN(const bool has_state, HasTableState(path, spec, tables[0]));
-  const Status read = ReadTables(path, {spec}, tables, has_state);
+  const Status read = ReadTables(path, {spec}, tables);
   to = std::move(tables[0]);
   if (!read.ok()) return read;
-  return has_state;
+  to.EndPeriod();
+  return true;
 }
 
 Status Tables(const LoadedModel& loaded, const ModelSpec& spec, RunState& state,

@@ -150,7 +150,7 @@ TEST_F(StagesTest, TheHeadsOfTrainingAreInNoExport) {
   ASSERT_TRUE(TrainTo("sts", "exported", false, 3).ok());
   const auto loaded = LoadModel(dir_->File("exported") + "/checkpoints");
   ASSERT_TRUE(loaded.ok()) << loaded.status();
-  const auto path = ExportModel(loaded->model, 3, Precision::kF32, dir_->File("model"));
+  const auto path = ExportModel(ViewOf(loaded->model), 3, Precision::kF32, dir_->File("model"));
   ASSERT_TRUE(path.ok()) << path.status();
   const auto reader = SafetensorsReader::Open(*path + "/" + kWeightsFile);
   ASSERT_TRUE(reader.ok());

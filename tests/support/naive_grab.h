@@ -95,10 +95,12 @@ class NaiveGrab {
   void AddRow(const TokenSlot& slot, uint64_t key, double weight, size_t at, Vector& v) const {
     const EmbeddingTable& table = model_.tables[static_cast<size_t>(slot.table)];
     uint32_t row = 0;
-    for (uint32_t r = 1; r < table.rows(); ++r) {
+    table.ForEachRow([&](uint32_t r) {
       if (table.key(r) == key) row = r;
-    }
-    for (uint32_t d = 0; d < slot.width; ++d) v[at + d] += weight * table.values(row)[d];
+    });
+    std::vector<float> values(slot.width);
+    table.Read(row, values.data());
+    for (uint32_t d = 0; d < slot.width; ++d) v[at + d] += weight * values[d];
   }
 
   // Key of one id or number field of an event; 0 if missing.

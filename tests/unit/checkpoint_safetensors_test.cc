@@ -57,6 +57,7 @@ TEST(Safetensors, EveryDtypeRoundTrips) {
   RoundTrip<int64_t>(Dtype::kI64);
   RoundTrip<uint64_t>(Dtype::kU64);
   RoundTrip<int32_t>(Dtype::kI32);
+  RoundTrip<uint32_t>(Dtype::kU32);
   RoundTrip<uint8_t>(Dtype::kU8);
   RoundTrip<uint16_t>(Dtype::kBF16);
   RoundTrip<uint16_t>(Dtype::kF16);

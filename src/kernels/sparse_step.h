@@ -1,0 +1,20 @@
+// Optimiser steps of one embedding row in f32, for whatever SIMD the machine has (Highway, chosen
+// at run time). Pointers are the caller's and need no alignment beyond a float's.
+#pragma once
+
+#include <cstdint>
+
+namespace grab {
+
+// Row-wise Adagrad (Duchi, Hazan, Singer 2011, with one accumulator per row):
+//   accumulated += mean(gradient^2)
+//   values -= rate / (sqrt(accumulated) + 1e-10) * gradient
+void AdagradRowStep(int64_t width, const float* gradient, float rate, float* values,
+                    float* accumulated);
+
+// Adam (Kingma, Ba 2015) with betas .9 and .999, whose bias correction counts the row's own steps,
+// so that a rare row is not under-corrected. first, second [width].
+void AdamRowStep(int64_t width, const float* gradient, float rate, float* values, float* first,
+                 float* second, float* steps);
+
+}  // namespace grab

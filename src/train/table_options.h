@@ -1,0 +1,27 @@
+// The embedding tables of a run, from its settings.
+#pragma once
+
+#include <vector>
+
+#include "base/status.h"
+#include "config/settings.h"
+#include "embedding/table.h"
+#include "model/spec.h"
+#include "nlohmann/json.hpp"
+
+namespace grab {
+
+// A budget has to hold as many rows of its table, or of every table.
+inline constexpr uint64_t kBudgetRowsMin = 1024;
+
+// One per spec.tokens.tables, empty yet.
+std::vector<EmbeddingTable> MakeTables(const ModelSpec& spec, const TrainConfig& config);
+
+// What only the model's tables tell: a setting for a table that the model lacks, and budgets that
+// hold too little. InvalidArgument naming the setting and what it needs at least.
+Status CheckTables(const ModelSpec& spec, const TrainConfig& config);
+
+// Rows, bytes and what happened to keys, of all tables together: for the log.
+nlohmann::json DescribeTables(const std::vector<EmbeddingTable>& tables);
+
+}  // namespace grab
