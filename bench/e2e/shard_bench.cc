@@ -12,6 +12,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <functional>
+#include <optional>
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_join.h"
@@ -78,8 +79,9 @@ StatusOr<uint64_t> DecodeSql(DuckDb& db, const std::string& relation) {
 StatusOr<std::string> Export(const Config& config, DuckDb& db, const std::string& csv,
                              const std::string& parquet) {
   GRAB_ASSIGN_OR_RETURN(const Schema schema, Schema::FromConfig(config));
-  GRAB_ASSIGN_OR_RETURN(const auto views, CreateLogViews(config, db));
-  GRAB_ASSIGN_OR_RETURN(const LogQuery query, BuildLogQuery(config, schema, views, db));
+  GRAB_ASSIGN_OR_RETURN(const auto views, CreateLogViews(config, std::nullopt, db));
+  GRAB_ASSIGN_OR_RETURN(const LogQuery query,
+                        BuildLogQuery(config, schema, views, std::nullopt, db));
   // Not stored: what only finds duplicates and ties.
   std::vector<std::string> helpers;
   if (query.duplicate >= 0) helpers.push_back("grab_duplicate");
