@@ -434,7 +434,7 @@ Status ApplyTables(const std::string& path, const std::vector<TableSpec>& specs,
 }
 
 Status ReadTables(const std::string& path, const std::vector<TableSpec>& specs,
-                  std::vector<EmbeddingTable>& tables, bool with_state) {
+                  std::vector<EmbeddingTable>& tables) {
   GRAB_CHECK(specs.size() == tables.size());
   GRAB_ASSIGN_OR_RETURN(const std::unique_ptr<SafetensorsReader> reader,
                         SafetensorsReader::Open(path));

@@ -84,8 +84,9 @@ Status Follower::Run() {
 StatusOr<bool> Follower::Wait(const TimeRange& pass) {
   const int64_t ready_ms = pass.to_ms + follow_.lateness_s * 1000;
   while (true) {
-    // Labels become final up to delay_max_s after the last request.
-    const int64_t look_from_ms = pass.from_ms - delay_max_s_ * 1000;
+    // Labels become final up to delay_max_s after the last request, and feedback without a delay
+    // may come in the range after it.
+    const int64_t look_from_ms = pass.from_ms - (delay_max_s_ + follow_.range_s) * 1000;
     GRAB_ASSIGN_OR_RETURN(const std::optional<int64_t> newest_ms, LogEnd(config_, look_from_ms));
     if (options_.log_ended) return newest_ms.has_value();
     if (newest_ms.has_value() && *newest_ms >= ready_ms) return true;
@@ -186,8 +187,8 @@ Status Follower::EndPass() {
   GRAB_RETURN_IF_ERROR(ledger_.Save(run_.Path("passes.json")));
   GRAB_ASSIGN_OR_RETURN(const bool saved, run_.SaveCheckpoint());
   GRAB_RETURN_IF_ERROR(Release());
-  // Where the checkpoint of this step was there already, it stands inside the pass and needs its
-  // shards; they go with a later one.
+  // Where the checkpoint of this step was there already, it stands before this pass, which had
+  // nothing to train; its shards go with a later one.
   return saved ? RemoveOldPasses() : absl::OkStatus();
 }
 

@@ -7,6 +7,7 @@
 
 #include "config/config.h"
 #include "kernels/simd_target.h"
+#include "train/follow.h"
 #include "train/trainer.h"
 
 namespace grab {

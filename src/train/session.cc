@@ -47,6 +47,7 @@ Status TrainSession::Open(const ItemPopularity* popularity) {
         absl::StrCat(options_.out_dir,
                      ": already holds a run; continue it with --resume or choose another --out"));
   }
+  saved_step_ = counters().step;
   GRAB_RETURN_IF_ERROR(StartWorkers(popularity));
   GRAB_RETURN_IF_ERROR(MakeDirectories(Path("checkpoints")));
   GRAB_RETURN_IF_ERROR(WriteFileDurably(Path("config.toml"), DumpConfig(config_)));
@@ -147,19 +148,23 @@ StatusOr<bool> TrainSession::RunStage(const ShardSet& shards, const Slice& slice
       progress_.End("");
       return true;
     }
+    // Not right after a step: it may have been the stage's last, and a checkpoint stands before the
+    // next one, wherever that is.
+    if (CheckpointDue()) GRAB_RETURN_IF_ERROR(SaveCheckpoint().status());
     watch.Restart();
     GRAB_ASSIGN_OR_RETURN(const StepResult result,
                           steps_->Step(stage(), *batch, rate_factor(*batch)));
     counters().train_seconds += watch.Seconds();
     GRAB_RETURN_IF_ERROR(AfterStep(result, batch->full.rows));
     GRAB_ASSIGN_OR_RETURN(go_on, after_step());
-    if (counters().step % train_.checkpoint_steps == 0 ||
-        since_checkpoint_.Seconds() > 60.0 * train_.checkpoint_minutes) {
-      GRAB_RETURN_IF_ERROR(SaveCheckpoint().status());
-    }
   }
   progress_.End("");
   return false;
+}
+
+bool TrainSession::CheckpointDue() {
+  return counters().step - saved_step_ >= train_.checkpoint_steps ||
+         since_checkpoint_.Seconds() > 60.0 * train_.checkpoint_minutes;
 }
 
 Status TrainSession::AfterStep(const StepResult& result, int64_t targets) {
@@ -205,6 +210,7 @@ StatusOr<ScoreTable> TrainSession::Score(const ShardSet& shards, Stage stage,
 
 StatusOr<bool> TrainSession::SaveCheckpoint() {
   since_checkpoint_.Restart();
+  saved_step_ = counters().step;
   GRAB_ASSIGN_OR_RETURN(const bool saved,
                         SaveRunState(state_, spec_, Path("checkpoints"), train_.checkpoints_kept));
   GRAB_RETURN_IF_ERROR(log_->Write({{"event", "checkpoint"}, {"step", counters().step}}));

@@ -74,6 +74,7 @@ class TrainSession {
   Status MakeBuilders();
   Status StartWorkers(const ItemPopularity* popularity);
   StreamOptions StageOptions(const Slice& slice);
+  bool CheckpointDue();
   Status AfterStep(const StepResult& result, int64_t targets);
   Status LogStep(const StepResult& result);
 
@@ -91,6 +92,7 @@ class TrainSession {
       sparse_builder_;  // of Stage::kSparse, whose head looks back one layer
   std::optional<StepRunner> steps_;
   Stopwatch since_checkpoint_;
+  int64_t saved_step_ = 0;        // of the newest checkpoint
   int64_t targets_in_stage_ = 0;  // since it began or was resumed
   double loss_sum_ = 0.0;
   int64_t loss_count_ = 0;

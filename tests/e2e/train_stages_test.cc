@@ -54,7 +54,7 @@ class StagesTest : public ::testing::Test {
     return Train(config, options, NoProgress());
   }
 
-  // A step's checkpoint: the stage it was made in, and a hash of each side of the model.
+  // A step's checkpoint: the stage of the step after it, and a hash of each side of the model.
   struct Snapshot {
     int64_t stage = 0;
     uint64_t tables = 0, model = 0, sparse_head = 0;
@@ -102,8 +102,9 @@ TEST_F(StagesTest, WhatAStageFreezesDoesNotChangeByABit) {
     Snapshot before = Read(mode, 1);
     for (uint64_t step = 2; step <= latest->checkpoint->step; ++step) {
       const Snapshot after = Read(mode, step);
-      ++steps_of_stage[after.stage];
-      if (after.stage == 0) {
+      // A checkpoint says which stage the next step is of.
+      ++steps_of_stage[before.stage];
+      if (before.stage == 0) {
         ASSERT_EQ(after.tables, before.tables) << "step " << step;
         ASSERT_EQ(after.sparse_head, before.sparse_head) << "step " << step;
         ASSERT_NE(after.model, before.model) << "step " << step;

@@ -6,6 +6,7 @@
 
 #include "batch/builder.h"
 #include "embedding/lookup.h"
+#include "embedding/row_batch.h"
 #include "support/random_world.h"
 
 namespace grab {
@@ -34,7 +35,8 @@ struct World {
       for (const TargetGroup& group : groups) builder.Append(block, group, batch);
     }
     for (const TableSpec& table : spec.tables) {
-      tables.emplace_back(TableOptions{table.dim, SparseOptimiser::kAdagrad, 1.0, 3});
+      tables.emplace_back(
+          TableOptions{table.dim, SparseOptimiser::kAdagrad, 1.0, 3, RowPrecision::kF32, 0.5});
     }
   }
 
@@ -63,7 +65,8 @@ TEST(Lookup, EveryPairReadsTheRowOfItsKeyAndRowsAreUnique) {
     World world(seed);
     Lookup lookup(world.spec);
     for (int repeat = 0; repeat < 2; ++repeat) {  // the second batch finds clean scratch
-      const BatchLookup found = lookup.FindOrInsert(world.batch, 0.0, 1, world.tables);
+      const BatchLookup found =
+          lookup.FindOrInsert(world.batch, {.id_dropout = 0.0, .seed = 1}, world.tables);
       world.ForEachPair(found, [&](size_t table, uint64_t key, uint32_t row) {
         EXPECT_EQ(world.tables[table].key(row), key) << "seed " << seed;
       });
@@ -84,10 +87,11 @@ TEST(Lookup, FindNeverInsertsAndReadsTheUnknownRow) {
 TEST(Lookup, DropoutHitsItsShareOfDroppableTablesOnly) {
   World world(2);
   Lookup lookup(world.spec);
-  lookup.FindOrInsert(world.batch, 0.0, 1, world.tables);
+  lookup.FindOrInsert(world.batch, {.id_dropout = 0.0, .seed = 1}, world.tables);
   int64_t pairs = 0, dropped = 0;
   for (uint64_t seed = 0; seed < 40; ++seed) {
-    const BatchLookup found = lookup.FindOrInsert(world.batch, 0.3, seed, world.tables);
+    const BatchLookup found =
+        lookup.FindOrInsert(world.batch, {.id_dropout = 0.3, .seed = seed}, world.tables);
     world.ForEachPair(found, [&](size_t table, uint64_t, uint32_t row) {
       if (!world.spec.tables[table].droppable) {
         EXPECT_NE(row, 0u);
@@ -99,10 +103,49 @@ TEST(Lookup, DropoutHitsItsShareOfDroppableTablesOnly) {
   }
   // 5 standard errors of a binomial share
   EXPECT_NEAR(double(dropped) / double(pairs), 0.3, 5 * std::sqrt(0.21 / double(pairs)));
-  const BatchLookup a = lookup.FindOrInsert(world.batch, 0.3, 5, world.tables);
-  const BatchLookup b = lookup.FindOrInsert(world.batch, 0.3, 5, world.tables);
+  const BatchLookup a =
+      lookup.FindOrInsert(world.batch, {.id_dropout = 0.3, .seed = 5}, world.tables);
+  const BatchLookup b =
+      lookup.FindOrInsert(world.batch, {.id_dropout = 0.3, .seed = 5}, world.tables);
   EXPECT_EQ(a.full_index, b.full_index);
   EXPECT_EQ(a.unique_rows, b.unique_rows);
+}
+
+// Look-ups that train, gathers and updates with one to four workers leave the same bits, over
+// batches that insert, and every duplicate key is updated once.
+TEST(Lookup, ThreadsDoNotChangeABit) {
+  for (uint64_t seed = 1; seed <= 3; ++seed) {
+    std::vector<std::vector<float>> left;
+    for (const int threads : {1, 2, 4}) {
+      WorkerPool pool(threads);
+      World world(seed);
+      Lookup lookup(world.spec);
+      for (uint64_t step = 0; step < 4; ++step) {
+        const LookupOptions options = {.id_dropout = 0.2, .seed = step, .pool = &pool};
+        const BatchLookup found = lookup.FindOrInsert(world.batch, options, world.tables);
+        std::vector<std::vector<float>> values;
+        std::vector<float*> out;
+        for (size_t t = 0; t < world.tables.size(); ++t) {
+          values.emplace_back(found.unique_rows[t].size() * world.tables[t].dim());
+          out.push_back(values.back().data());
+        }
+        GatherRows(world.tables, found.unique_rows, out, &pool);
+        UpdateRows(found.unique_rows, {out.begin(), out.end()}, 0.1, world.tables, &pool);
+      }
+      std::vector<float> all;
+      for (const EmbeddingTable& table : world.tables) {
+        table.ForEachRow([&](uint32_t row) {
+          std::vector<float> row_values(table.dim());
+          table.Read(row, row_values.data());
+          all.push_back(static_cast<float>(table.key(row) % 1000));
+          all.insert(all.end(), row_values.begin(), row_values.end());
+        });
+      }
+      left.push_back(std::move(all));
+    }
+    EXPECT_EQ(left[0], left[1]) << "seed " << seed;
+    EXPECT_EQ(left[0], left[2]) << "seed " << seed;
+  }
 }
 
 }  // namespace

@@ -78,8 +78,8 @@ TEST(PoolRow, EqualsLookupAndPool) {
         const auto t = static_cast<size_t>(slot.table);
         std::vector<float> rows;
         for (const uint32_t unique : found.unique_rows[t]) {
-          const float* values = model.tables[t].values(unique);
-          rows.insert(rows.end(), values, values + slot.width);
+          rows.resize(rows.size() + slot.width);
+          model.tables[t].Read(unique, rows.data() + rows.size() - slot.width);
         }
         EmbeddingPoolForward<float>({1, view.columns[c].offsets.data() + row,
                                      found.full_index[c].data(), view.columns[c].weights.data()},

@@ -1,0 +1,122 @@
+// Following a log: the simulated one in passes of two days. A run that is stopped after a pass and
+// resumed leaves what an uninterrupted one leaves, byte by byte; every label is trained once; a
+// release that is a delta loads as the model in training is; a log that ends, ends the run.
+#include <gtest/gtest.h>
+
+#include "base/file.h"
+#include "checkpoint/checkpoint.h"
+#include "checkpoint/model_files.h"
+#include "config/config.h"
+#include "data/simulator.h"
+#include "eval/progressive.h"
+#include "support/base_temp_dir.h"
+#include "train/follow.h"
+
+namespace grab {
+namespace {
+
+class FollowTest : public ::testing::Test {
+ protected:
+  static void SetUpTestSuite() {
+    dir_ = new TempDir();
+    StatusOr<Config> config =
+        LoadConfig(GRAB_SOURCE_DIR "/configs/simulator.toml",
+                   {"simulate.users=60", "simulate.days=14.0", "data_dir=" + dir_->File("raw"),
+                    "grab.train.mode=sts", "grab.train.batch_tokens=1500", "grab.train.threads=2",
+                    "grab.train.checkpoint_steps=7", "follow.range_s=172800", "follow.full_every=3",
+                    "follow.releases_kept=2"});
+    ASSERT_TRUE(config.ok()) << config.status();
+    config_ = new Config(*config);
+    ASSERT_TRUE(Simulate(config_->simulate, dir_->File("raw"), NoProgress()).ok());
+  }
+  static void TearDownTestSuite() {
+    delete config_;
+    delete dir_;
+  }
+
+  static Status Run(const std::string& name, bool resume, int64_t passes_max) {
+    FollowOptions options;
+    options.session.kind = ModelKind::kGrab;
+    options.session.out_dir = dir_->File(name);
+    options.session.resume = resume;
+    options.log_ended = true;
+    options.passes_max = passes_max;
+    return Follow(*config_, options, NoProgress());
+  }
+  static std::string Text(const std::string& path) { return *ReadFile(dir_->File(path), 1 << 28); }
+
+  static TempDir* dir_;
+  static Config* config_;
+};
+
+TempDir* FollowTest::dir_ = nullptr;
+Config* FollowTest::config_ = nullptr;
+
+TEST_F(FollowTest, StoppedAfterEveryPassLeavesWhatOneRunLeaves) {
+  const Status whole = Run("whole", false, 0);
+  ASSERT_TRUE(whole.ok()) << whole;
+  const auto passes = ReadPasses(dir_->File("whole/progressive.jsonl"));
+  ASSERT_TRUE(passes.ok()) << passes.status();
+  ASSERT_GE(passes->size(), 6u);
+  ASSERT_TRUE(Run("stopped", false, 1).ok());
+  for (size_t pass = 1; pass <= passes->size(); ++pass) {
+    const Status status = Run("stopped", true, 1);
+    ASSERT_TRUE(status.ok()) << status;
+  }
+  for (const char* file : {"progressive.jsonl", "passes.json", "auc.svg"}) {
+    EXPECT_EQ(Text("stopped/" + std::string(file)), Text("whole/" + std::string(file))) << file;
+  }
+  for (const char* folder : {"/checkpoints", "/releases"}) {
+    const auto a = LatestCheckpoint(dir_->File("whole") + folder);
+    const auto b = LatestCheckpoint(dir_->File("stopped") + folder);
+    ASSERT_TRUE(a.ok() && b.ok() && a->checkpoint.has_value() && b->checkpoint.has_value());
+    ASSERT_EQ(a->checkpoint->step, b->checkpoint->step) << folder;
+    for (size_t i = 0; i < a->checkpoint->files.size(); ++i) {
+      EXPECT_EQ(a->checkpoint->files[i].checksum, b->checkpoint->files[i].checksum)
+          << folder << " " << a->checkpoint->files[i].name;
+    }
+  }
+}
+
+// The newest release against the newest checkpoint, which are of one state; and what a delta builds
+// on is kept, no more.
+TEST_F(FollowTest, ADeltaLoadsAsTheModelThatIsInTraining) {
+  ASSERT_TRUE(Run("released", false, 5).ok());
+  const auto newest = LatestCheckpoint(dir_->File("released/releases"));
+  ASSERT_TRUE(newest.ok() && newest->checkpoint.has_value());
+  const auto base = BaseStepOf(newest->checkpoint->dir);
+  ASSERT_TRUE(base.ok() && base->has_value()) << "the fifth release is a delta";
+  const auto served = LoadModel(dir_->File("released/releases"));
+  const auto trained = LoadModel(dir_->File("released/checkpoints"));
+  ASSERT_TRUE(served.ok()) << served.status();
+  ASSERT_TRUE(trained.ok()) << trained.status();
+  ASSERT_EQ(served->step, trained->step);
+  EXPECT_EQ(served->model.weights, trained->model.weights);
+  for (size_t t = 0; t < served->model.tables.size(); ++t) {
+    const EmbeddingTable& a = served->model.tables[t];
+    const EmbeddingTable& b = trained->model.tables[t];
+    ASSERT_EQ(a.rows(), b.rows());
+    std::vector<float> left(a.dim()), right(a.dim());
+    b.ForEachRow([&](uint32_t row) {
+      a.Read(a.Find(b.key(row)), left.data());
+      b.Read(row, right.data());
+      ASSERT_EQ(left, right) << "table " << t << " key " << b.key(row);
+    });
+  }
+  const auto steps = CheckpointSteps(dir_->File("released/releases"));
+  ASSERT_TRUE(steps.ok());
+  EXPECT_EQ(steps->size(), 2u) << "the fourth, whole, and the fifth";
+}
+
+TEST_F(FollowTest, NeedsATimeToStartFrom) {
+  Config config = *config_;
+  config.follow.from.clear();
+  FollowOptions options;
+  options.session.out_dir = dir_->File("nowhere");
+  const Status status = Follow(config, options, NoProgress());
+  EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << status;
+  EXPECT_NE(status.message().find("follow.from"), absl::string_view::npos) << status;
+}
+
+}  // namespace
+}  // namespace grab
