@@ -1,4 +1,5 @@
-// grab-bench-training: what the parts of training are worth, and whether a killed run comes back.
+// grab-bench-training: what the parts of training are worth, what a large table takes, and whether
+// killed runs come back.
 #include <CLI/CLI.hpp>
 #include <cstdio>
 
@@ -8,6 +9,7 @@
 #include "bench/report.h"
 #include "bench/training/kills.h"
 #include "bench/training/modes.h"
+#include "bench/training/tables.h"
 #include "cli/process.h"
 
 namespace grab::bench {
@@ -21,6 +23,7 @@ struct Options {
   std::vector<int64_t> seeds = {1, 2, 3};
   int kills = 50;
   bool modes = true;
+  LargeTable table;
 };
 
 Status RunGrab(std::vector<std::string> arguments) {
@@ -101,6 +104,10 @@ Status Run(const Options& options) {
                                     options.kuairand, tables, figures));
     }
   }
+  if (options.table.rows > 0) {
+    GRAB_ASSIGN_OR_RETURN(std::vector<Figure> large, MeasureTable(options.table));
+    for (Figure& figure : large) figures.push_back(std::move(figure));
+  }
   if (options.kills > 0) GRAB_RETURN_IF_ERROR(AddKills(options, small, figures));
   const nlohmann::json machine = DescribeMachine();
   const std::string stem(absl::StripSuffix(options.out, ".json"));
@@ -118,7 +125,7 @@ int Main(int argc, char** argv) {
       "Training runs that are complete in --work are kept.\n\n"
       "Examples:\n"
       "  grab-bench-training --kuairand ~/kuairand_pure_14d\n"
-      "  grab-bench-training --no-modes --kills 10");
+      "  grab-bench-training --no-modes --kills 10 --table-rows 0");
   Options options;
   app.add_option("--out", options.out, "The figures as JSON; tables in Markdown beside it")
       ->capture_default_str();
@@ -127,6 +134,8 @@ int Main(int argc, char** argv) {
   app.add_option("--kuairand", options.kuairand, "Folder of the KuaiRand-Pure log; empty: not it");
   app.add_option("--seeds", options.seeds, "Seeds of every way of training")->delimiter(',');
   app.add_option("--kills", options.kills, "How often runs are killed in all; 0: not")
+      ->capture_default_str();
+  app.add_option("--table-rows", options.table.rows, "Rows of the large table; 0: no table")
       ->capture_default_str();
   app.add_flag("!--no-modes", options.modes, "Leave the ways of training out");
   try {
