@@ -1,3 +1,6 @@
 grab_test(unit/embedding_table_test DEPS grab_embedding)
+grab_test(unit/embedding_memory_test DEPS grab_embedding)
 grab_test(unit/embedding_lookup_test DEPS grab_embedding)
+grab_test(unit/embedding_eviction_test DEPS grab_embedding)
 grab_test(unit/embedding_life_test DEPS grab_checkpoint)
+grab_test(property/embedding_resume_test DEPS grab_checkpoint)

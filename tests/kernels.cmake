@@ -1,6 +1,7 @@
 grab_test(unit/kernels_buckets_test DEPS grab_kernels)
 grab_test(parity/kernels_rab_attention_test DEPS grab_kernels)
 grab_test(unit/kernels_embedding_pool_test DEPS grab_kernels)
+grab_test(unit/kernels_half_rows_test DEPS grab_kernels)
 grab_test(unit/kernels_dense_ops_test DEPS grab_kernels)
 grab_test(parity/kernels_packed_linear_test DEPS grab_kernels)
 grab_test(parity/kernels_rab_simd_test DEPS grab_kernels)

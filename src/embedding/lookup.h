@@ -29,8 +29,8 @@ struct LookupOptions {
   // FindOrInsert only: the clock of the data, and a bound on bytes() of all tables (0: none).
   uint32_t now_s = 0;
   uint64_t tables_bytes_max = 0;
-  WorkerPool* pool =
-      nullptr;  // shares the work; null: the calling thread. The same rows either way
+  // Shares the work; null: the calling thread does it. The rows are the same.
+  WorkerPool* pool = nullptr;
 };
 
 class Lookup {

@@ -23,7 +23,7 @@ constexpr uint32_t BytesOf(RowPrecision precision) {
 
 // What decides how long a row lives, and what the next release takes.
 struct RowLife {
-  uint32_t last_seen_s = 0;  // by the clock of the data, seconds since 1970
+  uint32_t last_seen_s = 0;  // by the clock of the data, seconds since 1970; 0: not in this run
   float score = 0.0f;        // occurrences, decayed to last_seen_s
   uint32_t updates = 0;      // optimiser steps
   uint32_t changed_in = 0;   // the release period that it last changed in (EmbeddingTable)

@@ -160,7 +160,7 @@ void EmbeddingTable::Admit(absl::Span<const uint64_t> keys, absl::Span<const Can
 }
 
 void EmbeddingTable::Initialise(uint32_t row) {
-  if (layout_.lives) MarkChanged(row);
+  if (layout_.lives) life(row) = {0, static_cast<float>(options_.admission_count), 0, period_};
   if (options_.init_std == 0.0) return;
   std::array<float, kDimMax> values;
   Rng rng(options_.seed, key(row));
@@ -254,7 +254,8 @@ void EmbeddingTable::UpdateRows(absl::Span<const uint32_t> rows, const float* gr
 
 float EmbeddingTable::Score(uint32_t row, uint32_t now_s) const {
   const RowLife& of = life(row);
-  if (options_.frequency_half_life_s == 0.0 || now_s <= of.last_seen_s) return of.score;
+  const bool ages = of.last_seen_s != 0 && now_s > of.last_seen_s;
+  if (options_.frequency_half_life_s == 0.0 || !ages) return of.score;
   const double age_s = now_s - of.last_seen_s;
   return of.score * static_cast<float>(std::exp2(-age_s / options_.frequency_half_life_s));
 }
@@ -286,8 +287,11 @@ void EmbeddingTable::EvictOutlived(uint32_t partition, uint32_t now_s) {
   for (uint32_t place = partition_rows(partition); place-- > 0;) {
     const uint32_t row = RowAt(partition, place);
     if (row == kUnknownRow) continue;
-    const uint32_t last_seen_s = life(row).last_seen_s;
-    if (options_.ttl_s > 0.0 && now_s > last_seen_s && now_s - last_seen_s > options_.ttl_s) {
+    uint32_t& last_seen_s = life(row).last_seen_s;
+    if (last_seen_s == 0) {
+      last_seen_s = now_s;
+    } else if (options_.ttl_s > 0.0 && now_s > last_seen_s &&
+               now_s - last_seen_s > options_.ttl_s) {
       ++counts.evicted_ttl;
       Evict(partition, place);
     } else if (options_.frequency_min > 0.0 && Score(row, now_s) < options_.frequency_min) {

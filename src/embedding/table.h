@@ -86,7 +86,7 @@ class EmbeddingTable {
   // Find for many keys, whose cache misses overlap. `rows` has room for one per key.
   void FindRows(absl::Span<const uint64_t> keys, uint32_t* rows) const;
   // As Find, but a new key (not 0) gets a row at once, whatever admission and budgets say, whose
-  // first values depend only on (seed, key).
+  // first values depend only on (seed, key). It ages from the first sweep on.
   uint32_t FindOrInsert(uint64_t key);
 
   // A step's look-up of distinct keys of one partition, in two parts, so that the caller can hold

@@ -77,6 +77,10 @@ TEST(CheckConfig, AcceptsTheLimits) {
     config.fields.push_back(Field(absl::StrCat("f", config.fields.size()).c_str(), "id"));
   }
   config.grab.train.window_train = config.grab.train.window_size;
+  config.grab.train.tables = {{"ad"}, {"@actions"}};
+  config.grab.train.tables[0].admission_count = 255;
+  config.grab.train.tables[0].frequency_min = 254.0;
+  config.grab.train.tables[0].frequency_half_life_s = 1.0;
   EXPECT_EQ(CheckConfig(config), absl::OkStatus());
 }
 
@@ -229,6 +233,29 @@ const BadConfig kBadConfigs[] = {
      "task", "at least one"},
     {"window_train_dlrm", [](Config& c) { c.dlrm.train.window_train = 4096; },
      "dlrm.train.window_train", "at most window_size = 2048, got 4096"},
+    {"table_unknown", [](Config& c) { c.grab.train.tables = {{"adz"}}; }, "grab.train.table.0.name",
+     "did you mean 'ad'?"},
+    {"table_of_dense", [](Config& c) { c.dlrm.train.tables = {{"image"}}; },
+     "dlrm.train.table.0.name", "no embedding table 'image'"},
+    {"table_twice",
+     [](Config& c) {
+       c.grab.train.tables = {{"@actions"}, {"@actions"}};
+     },
+     "grab.train.table.1.name", "two named '@actions'"},
+    {"table_frequency_without_half_life",
+     [](Config& c) {
+       c.grab.train.tables = {{"ad"}};
+       c.grab.train.tables[0].frequency_min = 0.5;
+     },
+     "grab.train.table.0.frequency_half_life_s", "needed by frequency_min"},
+    {"table_frequency_above_admission",
+     [](Config& c) {
+       c.grab.train.tables = {{"ad"}};
+       c.grab.train.tables[0].admission_count = 3;
+       c.grab.train.tables[0].frequency_min = 3.0;
+       c.grab.train.tables[0].frequency_half_life_s = 60.0;
+     },
+     "grab.train.table.0.frequency_min", "less than admission_count = 3, got 3"},
     {"window_train_grab", [](Config& c) { c.grab.train.window_size = 1000; },
      "grab.train.window_train", "at most window_size = 1000, got 1024"},
     {"heads", [](Config& c) { c.grab.model.heads = 5; }, "grab.model.heads", "divide d_model = 64"},

@@ -148,5 +148,39 @@ TEST(Lookup, ThreadsDoNotChangeABit) {
   }
 }
 
+// Reading drops the same pairs as inserting with the same seed, and inserts nothing.
+TEST(Lookup, FindDropsAsFindOrInsertDoes) {
+  World world(3);
+  Lookup lookup(world.spec);
+  const BatchLookup inserted = lookup.FindOrInsert(world.batch, {}, world.tables);
+  EXPECT_EQ(lookup.Find(world.batch, world.tables).unique_rows, inserted.unique_rows);
+  const BatchLookup a =
+      lookup.FindOrInsert(world.batch, {.id_dropout = 0.3, .seed = 5}, world.tables);
+  const BatchLookup b = lookup.Find(world.batch, world.tables, {.id_dropout = 0.3, .seed = 5});
+  EXPECT_EQ(a.unique_rows, b.unique_rows);
+  EXPECT_EQ(a.partial_index, b.partial_index);
+  EXPECT_EQ(a.full_index, b.full_index);
+  EXPECT_NE(a.full_index, inserted.full_index);
+}
+
+// Rows stand where their first pair is, the unknown row too: against the plainest loop.
+TEST(Lookup, UniqueRowsAreInOrderOfFirstAppearance) {
+  World world(4);
+  Lookup lookup(world.spec);
+  for (size_t t = 0; t < world.tables.size(); ++t) {
+    for (uint64_t key = 1; key <= 100; ++key) {
+      if (key % 3 != 0) world.tables[t].FindOrInsert(key);
+    }
+  }
+  const BatchLookup found = lookup.Find(world.batch, world.tables);
+  std::vector<std::vector<uint32_t>> expected(world.tables.size());
+  world.ForEachPair(found, [&](size_t table, uint64_t key, uint32_t row) {
+    EXPECT_EQ(row, world.tables[table].Find(key));
+    std::vector<uint32_t>& rows = expected[table];
+    if (std::find(rows.begin(), rows.end(), row) == rows.end()) rows.push_back(row);
+  });
+  EXPECT_EQ(found.unique_rows, expected);
+}
+
 }  // namespace
 }  // namespace grab
