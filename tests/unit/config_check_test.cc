@@ -233,22 +233,22 @@ const BadConfig kBadConfigs[] = {
      "task", "at least one"},
     {"window_train_dlrm", [](Config& c) { c.dlrm.train.window_train = 4096; },
      "dlrm.train.window_train", "at most window_size = 2048, got 4096"},
-    {"table_unknown", [](Config& c) { c.grab.train.tables = {{"adz"}}; }, "grab.train.table.0.name",
-     "did you mean 'ad'?"},
-    {"table_of_dense", [](Config& c) { c.dlrm.train.tables = {{"image"}}; },
+    {"train_table_unknown", [](Config& c) { c.grab.train.tables = {{"adz"}}; },
+     "grab.train.table.0.name", "did you mean 'ad'?"},
+    {"train_table_of_dense", [](Config& c) { c.dlrm.train.tables = {{"image"}}; },
      "dlrm.train.table.0.name", "no embedding table 'image'"},
-    {"table_twice",
+    {"train_table_twice",
      [](Config& c) {
        c.grab.train.tables = {{"@actions"}, {"@actions"}};
      },
      "grab.train.table.1.name", "two named '@actions'"},
-    {"table_frequency_without_half_life",
+    {"train_table_frequency_without_half_life",
      [](Config& c) {
        c.grab.train.tables = {{"ad"}};
        c.grab.train.tables[0].frequency_min = 0.5;
      },
      "grab.train.table.0.frequency_half_life_s", "needed by frequency_min"},
-    {"table_frequency_above_admission",
+    {"train_table_frequency_above_admission",
      [](Config& c) {
        c.grab.train.tables = {{"ad"}};
        c.grab.train.tables[0].admission_count = 3;
