@@ -82,7 +82,7 @@ Status Run(const Options& options) {
   GRAB_RETURN_IF_ERROR(MakeDirectories(options.work));
   const std::string config = JoinPath(options.source, "configs/simulator.toml");
   const std::string raw = JoinPath(options.work, "raw"), small = JoinPath(options.work, "small");
-  if (!Exists(small)) {
+  if (options.kills > 0 && !Exists(small)) {
     GRAB_RETURN_IF_ERROR(
         RunGrab({"simulate", "--config", config, "--out", small, "--set", "simulate.users=300"}));
   }

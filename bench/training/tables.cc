@@ -4,10 +4,12 @@
 
 #include <cstdio>
 #include <cstring>
+#include <unordered_set>
 
 #include "absl/strings/str_cat.h"
 #include "base/clock.h"
 #include "base/rng.h"
+#include "bench/bandwidth.h"
 #include "embedding/lookup.h"
 #include "embedding/maintain.h"
 #include "embedding/row_batch.h"
@@ -59,7 +61,8 @@ class Contest {
         pool_(options.threads),
         rng_(7),
         gathered_(options.batch_keys * options.dim),
-        gradients_(options.batch_keys * options.dim, 1e-3f) {}
+        gradients_(options.batch_keys * options.dim, 1e-3f),
+        copy_(MovedBytes() / 2, options.threads) {}
 
   // Seconds of one step, ours.
   double Ours() {
@@ -98,11 +101,28 @@ class Contest {
     return watch.Seconds();
   }
 
+  // Seconds of copying as many bytes from one place to another, in order.
+  double Copy() {
+    const Stopwatch watch;
+    copy_.Run();
+    return watch.Seconds();
+  }
+
  private:
+  // Rows read and written out; gradients read; rows with their state read and written.
+  int64_t MovedBytes() const {
+    const int64_t row_bytes = static_cast<int64_t>(sizeof(float)) * options_.dim;
+    return static_cast<int64_t>(options_.batch_keys) * (3 * row_bytes + 2 * (row_bytes + 4));
+  }
+
+  // Distinct ones.
   std::vector<uint64_t> DrawKeys() {
+    std::unordered_set<uint64_t> drawn;
     std::vector<uint64_t> keys;
-    for (uint64_t i = 0; i < options_.batch_keys; ++i)
-      keys.push_back(1 + rng_.Below(options_.rows));
+    while (keys.size() < options_.batch_keys) {
+      const uint64_t key = 1 + rng_.Below(options_.rows);
+      if (drawn.insert(key).second) keys.push_back(key);
+    }
     return keys;
   }
 
@@ -127,6 +147,7 @@ class Contest {
   WorkerPool pool_;
   Rng rng_;
   std::vector<float> gathered_, gradients_;
+  MemoryCopy copy_;
 };
 
 Figure WithWords(Figure figure, std::string conditions) {
@@ -157,18 +178,23 @@ StatusOr<std::vector<Figure>> MeasureTable(const LargeTable& options) {
                       {"values and state", "GB", {payload / 1e9}}),
                 words));
   Contest contest(options, tables);
-  std::vector<double> ours, peer;
+  std::vector<double> ours, peer, copy;
   contest.Ours();
   contest.Peer();
+  contest.Copy();
   for (int round = 0; round < options.rounds; ++round) {
     ours.push_back(contest.Ours());
     peer.push_back(contest.Peer());
+    copy.push_back(contest.Copy());
   }
-  figures.push_back(
-      WithWords(Ratio("table_step_over_memory_time", Milliseconds("look-up, gather, update", ours),
-                      Milliseconds("moving the bytes", peer)),
-                absl::StrCat(words, ", batches of ", options.batch_keys, " keys drawn at random, ",
-                             options.threads, " thread")));
+  const std::string batch = absl::StrCat(words, ", batches of ", options.batch_keys,
+                                         " keys drawn at random, ", options.threads, " threads");
+  const Series step = Milliseconds("look-up, gather, update", ours);
+  figures.push_back(WithWords(
+      Ratio("table_step_over_memory_time", step, Milliseconds("moving the bytes", peer)), batch));
+  figures.push_back(WithWords(Ratio("table_step_over_memcpy_time", step,
+                                    Milliseconds("copying as many bytes in order", copy)),
+                              batch));
   return figures;
 }
 

@@ -22,7 +22,8 @@ struct LargeTable {
 // state (row-wise Adagrad, f32) of all rows. table_step_over_memory_time: look-up, gathering and
 // update of a batch of distinct keys drawn at random, over the peer: a loop that copies the same
 // rows, whose addresses it knows, out, then reads gradients and adds them to the rows and their
-// state; as many threads, prefetched as ours.
+// state; as many threads, prefetched as ours. table_step_over_memcpy_time: over copying as many
+// bytes in order.
 StatusOr<std::vector<Figure>> MeasureTable(const LargeTable& options);
 
 }  // namespace grab::bench
