@@ -16,6 +16,7 @@ OursTrainStep::OursTrainStep(const World& world, const Batch& batch, int threads
 
 double OursTrainStep::Step() {
   LookupOptions options;
+  options.read_values = true;
   options.pool = &workers_.pool();
   const BatchLookup lookup = lookup_.FindOrInsert(batch_, options, tables_);
   const std::vector<torch::Tensor> rows =

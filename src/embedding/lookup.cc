@@ -12,6 +12,16 @@ namespace {
 
 constexpr uint32_t kNowhere = std::numeric_limits<uint32_t>::max();
 
+// Keys found, and rows read, at a time: what is found is still near when it is read.
+constexpr size_t kBlockKeys = 512;
+
+void ForEachBlock(WorkerPool* pool, const std::vector<size_t>& sizes,
+                  const std::function<void(size_t, size_t, size_t)>& body) {
+  ForEachRange(pool, sizes, [&](size_t t, size_t begin, size_t end) {
+    for (; begin < end; begin += kBlockKeys) body(t, begin, std::min(end, begin + kBlockKeys));
+  });
+}
+
 }  // namespace
 
 BatchLookup Lookup::Find(const Batch& batch, const std::vector<EmbeddingTable>& tables,
@@ -19,51 +29,57 @@ BatchLookup Lookup::Find(const Batch& batch, const std::vector<EmbeddingTable>& 
   BatchLookup lookup;
   const std::vector<std::vector<Column>> columns = ColumnsOf(batch, lookup);
   ForEach(options.pool, tables.size(), [&](size_t t) { CollectKeys(t, columns[t], options); });
-  std::vector<size_t> sizes;
-  for (Scratch& scratch : scratch_) {
-    sizes.push_back(scratch.keys.keys().size());
-    scratch.rows.resize(sizes.back());
-  }
-  ForEachRange(options.pool, sizes, [&](size_t t, size_t begin, size_t end) {
-    const absl::Span<const uint64_t> keys = scratch_[t].keys.keys();
-    tables[t].FindRows(keys.subspan(begin, end - begin), scratch_[t].rows.data() + begin);
+  const std::vector<size_t> sizes = MakeRoom(tables, options.read_values);
+  ForEachBlock(options.pool, sizes, [&](size_t t, size_t begin, size_t end) {
+    Scratch& scratch = scratch_[t];
+    uint32_t* rows = scratch.rows.data() + begin;
+    tables[t].FindRows(absl::MakeSpan(scratch.keys.keys()).subspan(begin, end - begin), rows);
+    if (options.read_values) tables[t].ReadRows({rows, end - begin}, ValuesOf(t, begin));
   });
-  ForEach(options.pool, tables.size(), [&](size_t t) { UniqueRows(t, columns[t], lookup); });
-  return lookup;
+  return UniqueRows(columns, options, std::move(lookup));
 }
 
 BatchLookup Lookup::FindOrInsert(const Batch& batch, const LookupOptions& options,
                                  std::vector<EmbeddingTable>& tables) {
   BatchLookup lookup;
   const std::vector<std::vector<Column>> columns = ColumnsOf(batch, lookup);
-  std::vector<std::vector<Group>> groups_of(tables.size());
-  ForEach(options.pool, tables.size(), [&](size_t t) {
-    CollectKeys(t, columns[t], options);
-    GroupByPartition(t, groups_of[t]);
+  ForEach(options.pool, tables.size(), [&](size_t t) { CollectKeys(t, columns[t], options); });
+  const std::vector<size_t> sizes = MakeRoom(tables, options.read_values);
+  ForEachBlock(options.pool, sizes, [&](size_t t, size_t begin, size_t end) {
+    Scratch& scratch = scratch_[t];
+    uint32_t* rows = scratch.rows.data() + begin;
+    tables[t].SeeRows(absl::MakeSpan(scratch.keys.keys()).subspan(begin, end - begin),
+                      scratch.keys.counts().data() + begin, options.now_s, rows);
+    if (options.read_values) tables[t].ReadRows({rows, end - begin}, ValuesOf(t, begin));
   });
+  std::vector<std::vector<Group>> groups_of(tables.size());
+  ForEach(options.pool, tables.size(), [&](size_t t) { GroupByPartition(t, groups_of[t]); });
   std::vector<Group> groups;
   for (std::vector<Group>& of_table : groups_of) {
     std::move(of_table.begin(), of_table.end(), std::back_inserter(groups));
   }
   ForEach(options.pool, groups.size(), [&](size_t g) {
     Group& group = groups[g];
-    Scratch& scratch = scratch_[group.table];
-    tables[group.table].SeeKeys(KeysOf(group), scratch.grouped_counts.data() + group.begin,
-                                options.now_s, scratch.grouped_rows.data() + group.begin,
-                                group.candidates);
+    tables[group.table].CountKeys(
+        KeysOf(group), scratch_[group.table].grouped_counts.data() + group.begin, group.candidates);
   });
   Grant(tables, options.tables_bytes_max, groups);
-  ForEach(options.pool, groups.size(), [&](size_t g) {
-    const Group& group = groups[g];
-    Scratch& scratch = scratch_[group.table];
-    tables[group.table].Admit(KeysOf(group), group.candidates, group.granted, options.now_s,
-                              scratch.grouped_rows.data() + group.begin);
-    for (uint32_t i = group.begin; i < group.end; ++i) {
-      scratch.rows[scratch.order[i]] = scratch.grouped_rows[i];
+  ForEach(options.pool, groups.size(),
+          [&](size_t g) { AdmitGroup(groups[g], options, tables[groups[g].table]); });
+  return UniqueRows(columns, options, std::move(lookup));
+}
+
+void Lookup::AdmitGroup(const Group& group, const LookupOptions& options, EmbeddingTable& table) {
+  Scratch& scratch = scratch_[group.table];
+  table.Admit(KeysOf(group), group.candidates, group.granted, options.now_s,
+              scratch.grouped_rows.data() + group.begin);
+  for (size_t c = 0; c < group.granted; ++c) {
+    const uint32_t i = group.begin + group.candidates[c].index;
+    scratch.rows[scratch.order[i]] = scratch.grouped_rows[i];
+    if (options.read_values) {
+      table.Read(scratch.grouped_rows[i], ValuesOf(group.table, scratch.order[i]));
     }
-  });
-  ForEach(options.pool, tables.size(), [&](size_t t) { UniqueRows(t, columns[t], lookup); });
-  return lookup;
+  }
 }
 
 // Per table, the columns that read it. Draws of id dropout are numbered through the whole batch,
@@ -108,24 +124,53 @@ void Lookup::CollectKeys(size_t table, const std::vector<Column>& columns,
   }
 }
 
+// For what is found; the number of distinct keys per table.
+std::vector<size_t> Lookup::MakeRoom(const std::vector<EmbeddingTable>& tables, bool read_values) {
+  std::vector<size_t> sizes;
+  dims_.clear();
+  for (size_t t = 0; t < tables.size(); ++t) {
+    Scratch& scratch = scratch_[t];
+    sizes.push_back(scratch.keys.keys().size());
+    dims_.push_back(tables[t].dim());
+    scratch.rows.resize(sizes[t]);
+    if (!read_values) continue;
+    const size_t bytes = sizes[t] * dims_[t] * sizeof(float);
+    const bool taken = scratch.values == nullptr || scratch.values.use_count() > 1;
+    if (taken || scratch.values->bytes() < bytes) {
+      scratch.values = std::make_shared<AlignedBuffer>(bytes + bytes / 8);
+    }
+  }
+  return sizes;
+}
+
+float* Lookup::ValuesOf(size_t table, size_t place) const {
+  return static_cast<float*>(scratch_[table].values->data()) + place * dims_[table];
+}
+
 void Lookup::GroupByPartition(size_t table, std::vector<Group>& groups) {
   constexpr uint32_t kPartitions = EmbeddingTable::kPartitions;
   Scratch& scratch = scratch_[table];
   const std::vector<uint64_t>& keys = scratch.keys.keys();
-  scratch.rows.resize(keys.size());
-  scratch.order.resize(keys.size());
-  scratch.grouped_keys.resize(keys.size());
-  scratch.grouped_counts.resize(keys.size());
-  scratch.grouped_rows.resize(keys.size());
+  const auto lacks_row = [&](size_t i) {
+    return scratch.rows[i] == EmbeddingTable::kUnknownRow && keys[i] != 0;
+  };
   std::array<uint32_t, kPartitions + 1> begin = {};
-  for (const uint64_t key : keys) ++begin[EmbeddingTable::PartitionOf(key) + 1];
+  for (size_t i = 0; i < keys.size(); ++i) {
+    if (lacks_row(i)) ++begin[EmbeddingTable::PartitionOf(keys[i]) + 1];
+  }
   for (uint32_t p = 0; p < kPartitions; ++p) {
     begin[p + 1] += begin[p];
     if (begin[p + 1] > begin[p]) groups.push_back({table, begin[p], begin[p + 1], {}, 0});
   }
-  for (uint32_t i = 0; i < keys.size(); ++i) {
+  const uint32_t absent = begin[kPartitions];
+  scratch.order.resize(absent);
+  scratch.grouped_keys.resize(absent);
+  scratch.grouped_counts.resize(absent);
+  scratch.grouped_rows.resize(absent);
+  for (size_t i = 0; absent > 0 && i < keys.size(); ++i) {
+    if (!lacks_row(i)) continue;
     const uint32_t to = begin[EmbeddingTable::PartitionOf(keys[i])]++;
-    scratch.order[to] = i;
+    scratch.order[to] = static_cast<uint32_t>(i);
     scratch.grouped_keys[to] = keys[i];
     scratch.grouped_counts[to] = scratch.keys.counts()[i];
   }
@@ -155,8 +200,18 @@ void Lookup::Grant(const std::vector<EmbeddingTable>& tables, uint64_t tables_by
   }
 }
 
+BatchLookup Lookup::UniqueRows(const std::vector<std::vector<Column>>& columns,
+                               const LookupOptions& options, BatchLookup lookup) {
+  ForEach(options.pool, columns.size(),
+          [&](size_t t) { UniqueRowsOf(t, columns[t], options.read_values, lookup); });
+  if (!options.read_values) return lookup;
+  for (const Scratch& scratch : scratch_) lookup.values.push_back(scratch.values);
+  return lookup;
+}
+
 // The keys that read the unknown row share one place.
-void Lookup::UniqueRows(size_t table, const std::vector<Column>& columns, BatchLookup& lookup) {
+void Lookup::UniqueRowsOf(size_t table, const std::vector<Column>& columns, bool has_values,
+                          BatchLookup& lookup) {
   const std::vector<uint32_t>& rows = scratch_[table].rows;
   std::vector<uint32_t>& unique = lookup.unique_rows[table];
   unique.reserve(rows.size());
@@ -168,6 +223,9 @@ void Lookup::UniqueRows(size_t table, const std::vector<Column>& columns, BatchL
     places[i] = again ? unknown : static_cast<uint32_t>(unique.size());
     if (again) continue;
     if (rows[i] == EmbeddingTable::kUnknownRow) unknown = places[i];
+    if (has_values && places[i] != i) {
+      std::copy_n(ValuesOf(table, i), dims_[table], ValuesOf(table, places[i]));
+    }
     unique.push_back(rows[i]);
   }
   if (unique.size() == rows.size()) return;

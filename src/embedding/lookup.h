@@ -3,8 +3,10 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <vector>
 
+#include "base/aligned_buffer.h"
 #include "base/worker_pool.h"
 #include "batch/batch.h"
 #include "embedding/key_set.h"
@@ -19,6 +21,9 @@ struct BatchLookup {
   // slot's table.
   std::vector<std::vector<uint32_t>> partial_index;
   std::vector<std::vector<uint32_t>> full_index;
+  // Per table f32 [unique rows, dim], if they were asked for. A Lookup writes its next batch's to
+  // the same memory once nobody else holds it.
+  std::vector<std::shared_ptr<AlignedBuffer>> values;
 };
 
 struct LookupOptions {
@@ -29,6 +34,9 @@ struct LookupOptions {
   // FindOrInsert only: the clock of the data, and a bound on bytes() of all tables (0: none).
   uint32_t now_s = 0;
   uint64_t tables_bytes_max = 0;
+  // Also reads the rows' values while they are near: half of what finding them costs is that they
+  // are not.
+  bool read_values = false;
   // Shares the work; null: the calling thread does it. The rows are the same.
   WorkerPool* pool = nullptr;
 };
@@ -53,7 +61,7 @@ class Lookup {
     std::vector<uint32_t>* index;
     uint64_t draws_before;  // of id dropout, by columns before it
   };
-  // Keys of one partition of a table.
+  // Keys of one partition of a table that have no row.
   struct Group {
     size_t table;
     uint32_t begin, end;  // in the scratch's grouped keys
@@ -62,22 +70,30 @@ class Lookup {
   };
   struct Scratch {  // of a table, kept between batches
     KeySet keys;
-    std::vector<uint32_t> rows;   // per distinct key
-    std::vector<uint32_t> order;  // distinct keys by partition, for what follows
+    std::vector<uint32_t> rows;  // per distinct key
+    std::shared_ptr<AlignedBuffer> values;
+    std::vector<uint32_t> order;  // those without a row by partition, for what follows
     std::vector<uint64_t> grouped_keys;
     std::vector<uint32_t> grouped_counts, grouped_rows;
   };
 
   std::vector<std::vector<Column>> ColumnsOf(const Batch& batch, BatchLookup& lookup) const;
   void CollectKeys(size_t table, const std::vector<Column>& columns, const LookupOptions& options);
+  std::vector<size_t> MakeRoom(const std::vector<EmbeddingTable>& tables, bool read_values);
+  float* ValuesOf(size_t table, size_t place) const;
   void GroupByPartition(size_t table, std::vector<Group>& groups);
+  void AdmitGroup(const Group& group, const LookupOptions& options, EmbeddingTable& table);
   void Grant(const std::vector<EmbeddingTable>& tables, uint64_t tables_bytes_max,
              std::vector<Group>& groups) const;
   absl::Span<const uint64_t> KeysOf(const Group& group) const;
-  void UniqueRows(size_t table, const std::vector<Column>& columns, BatchLookup& lookup);
+  BatchLookup UniqueRows(const std::vector<std::vector<Column>>& columns,
+                         const LookupOptions& options, BatchLookup lookup);
+  void UniqueRowsOf(size_t table, const std::vector<Column>& columns, bool has_values,
+                    BatchLookup& lookup);
 
   const TokenSpec& spec_;
   std::vector<Scratch> scratch_;  // per table
+  std::vector<uint32_t> dims_;    // of the tables of the current batch
 };
 
 }  // namespace grab

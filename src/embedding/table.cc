@@ -15,7 +15,6 @@ namespace grab {
 namespace {
 
 constexpr uint32_t kDimMax = 4096;
-constexpr size_t kCacheLine = 64;
 // Rows a loop over many is ahead of itself with: as many misses as a core has in flight.
 constexpr size_t kRowsAhead = 12;
 
@@ -122,19 +121,22 @@ uint32_t EmbeddingTable::FindOrInsert(uint64_t key) {
   return row;
 }
 
-void EmbeddingTable::SeeKeys(absl::Span<const uint64_t> keys, const uint32_t* occurrences,
-                             uint32_t now_s, uint32_t* rows, std::vector<Candidate>& candidates) {
+void EmbeddingTable::SeeRows(absl::Span<const uint64_t> keys, const uint32_t* occurrences,
+                             uint32_t now_s, uint32_t* rows) {
   GRAB_CHECK(layout_.lives);
   FindRows(keys, rows);
   for (size_t i = 0; i < keys.size(); ++i) {
-    if (rows[i] != kUnknownRow) {
-      const float score = Score(rows[i], now_s) + static_cast<float>(occurrences[i]);
-      RowLife& seen = life(rows[i]);
-      seen.score = score;
-      seen.last_seen_s = std::max(seen.last_seen_s, now_s);
-      continue;
-    }
-    if (keys[i] == 0) continue;
+    if (rows[i] == kUnknownRow) continue;
+    const float score = Score(rows[i], now_s) + static_cast<float>(occurrences[i]);
+    RowLife& seen = life(rows[i]);
+    seen.score = score;
+    seen.last_seen_s = std::max(seen.last_seen_s, now_s);
+  }
+}
+
+void EmbeddingTable::CountKeys(absl::Span<const uint64_t> keys, const uint32_t* occurrences,
+                               std::vector<Candidate>& candidates) {
+  for (size_t i = 0; i < keys.size(); ++i) {
     uint32_t count = occurrences[i];
     if (options_.admission_count > 1) {
       const uint64_t hash = RowStore::Hash(keys[i]);
@@ -168,13 +170,6 @@ void EmbeddingTable::Initialise(uint32_t row) {
     values[d] = static_cast<float>(options_.init_std * rng.Normal());
   }
   Store(row, values.data());
-}
-
-void EmbeddingTable::Prefetch(uint32_t row) const {
-  const std::byte* data = RowData(row);
-  const size_t bytes = std::min<size_t>(layout_.stride, 8 * kCacheLine);
-  for (size_t at = 0; at < bytes; at += kCacheLine) __builtin_prefetch(data + at, 1);
-  __builtin_prefetch(data + bytes - 1, 1);
 }
 
 void EmbeddingTable::Read(uint32_t row, float* out) const {
@@ -246,9 +241,33 @@ void EmbeddingTable::Update(uint32_t row, const float* gradient, float learning_
 
 void EmbeddingTable::UpdateRows(absl::Span<const uint32_t> rows, const float* gradients,
                                 float learning_rate) {
+  if (layout_.precision == RowPrecision::kF32 && options_.optimiser == SparseOptimiser::kAdagrad) {
+    return UpdateAdagradRows(rows, gradients, learning_rate);
+  }
   for (size_t i = 0; i < rows.size(); ++i) {
     if (i + kRowsAhead < rows.size()) Prefetch(rows[i + kRowsAhead]);
     Update(rows[i], gradients + i * layout_.dim, learning_rate);
+  }
+}
+
+// f32 rows, whose accumulator follows their values. A block's lives are updated while its rows are
+// in the cache.
+void EmbeddingTable::UpdateAdagradRows(absl::Span<const uint32_t> rows, const float* gradients,
+                                       float learning_rate) {
+  constexpr size_t kBlock = 64;
+  std::vector<float*> values(rows.size());
+  for (size_t i = 0; i < rows.size(); ++i) {
+    values[i] = reinterpret_cast<float*>(stored_values(rows[i]));
+  }
+  for (size_t begin = 0; begin < rows.size(); begin += kBlock) {
+    const size_t known = rows.size() - begin;
+    const size_t block = std::min(kBlock, known);
+    AdagradRowSteps(static_cast<int64_t>(block), static_cast<int64_t>(known), layout_.dim,
+                    gradients + begin * layout_.dim, learning_rate, values.data() + begin);
+    for (size_t i = begin; i < begin + block; ++i) {
+      ++life(rows[i]).updates;
+      MarkChanged(rows[i]);
+    }
   }
 }
 

@@ -89,15 +89,19 @@ class EmbeddingTable {
   // first values depend only on (seed, key). It ages from the first sweep on.
   uint32_t FindOrInsert(uint64_t key);
 
-  // A step's look-up of distinct keys of one partition, in two parts, so that the caller can hold
-  // the second to a budget. `occurrences`: of each key in the step. The keys that have rows are
-  // seen at `now_s`; those that have none and were seen often enough become candidates.
+  // A step's look-up of distinct keys, in parts, so that the caller can hold the last one to a
+  // budget. `occurrences`: of each key in the step.
+  // The keys that have rows are seen at `now_s`, the others read the unknown row. Threads may do so
+  // at once, of any keys that differ, as long as nothing else changes the table.
+  void SeeRows(absl::Span<const uint64_t> keys, const uint32_t* occurrences, uint32_t now_s,
+               uint32_t* rows);
+  // Of keys of one partition that have no row: those seen often enough become candidates.
   struct Candidate {
     uint32_t index;  // into keys
     uint32_t count;  // its occurrences so far
   };
-  void SeeKeys(absl::Span<const uint64_t> keys, const uint32_t* occurrences, uint32_t now_s,
-               uint32_t* rows, std::vector<Candidate>& candidates);
+  void CountKeys(absl::Span<const uint64_t> keys, const uint32_t* occurrences,
+                 std::vector<Candidate>& candidates);
   // The first `granted` candidates get rows, the others are counted as refused.
   void Admit(absl::Span<const uint64_t> keys, absl::Span<const Candidate> candidates,
              size_t granted, uint32_t now_s, uint32_t* rows);
@@ -181,6 +185,8 @@ class EmbeddingTable {
 
  private:
   static constexpr uint32_t kLifeAt = sizeof(uint64_t);
+  static constexpr size_t kCacheLine = 64;
+  static constexpr size_t kPrefetchedBytesMax = 8 * kCacheLine;
 
   struct Partition {
     RowStore rows;
@@ -193,7 +199,14 @@ class EmbeddingTable {
   static uint32_t PlaceOf(uint32_t row) { return row / kPartitions; }
   const RowStore& StoreOf(uint32_t row) const { return partitions_[row % kPartitions].rows; }
   std::byte* RowData(uint32_t row) const { return StoreOf(row).row(PlaceOf(row)); }
-  void Prefetch(uint32_t row) const;
+  void Prefetch(uint32_t row) const {
+    const std::byte* data = RowData(row);
+    const size_t bytes = std::min<size_t>(layout_.stride, kPrefetchedBytesMax);
+    for (size_t at = 0; at < bytes; at += kCacheLine) __builtin_prefetch(data + at, 1);
+    __builtin_prefetch(data + bytes - 1, 1);
+  }
+  void UpdateAdagradRows(absl::Span<const uint32_t> rows, const float* gradients,
+                         float learning_rate);
   void Initialise(uint32_t row);
   void Store(uint32_t row, const float* values);
   void Evict(uint32_t partition, uint32_t place);

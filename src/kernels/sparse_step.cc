@@ -43,6 +43,20 @@ void AdagradStep(int64_t width, const float* gradient, float rate, float* values
   for (; i < width; ++i) values[i] += step * gradient[i];
 }
 
+void AdagradSteps(int64_t rows, int64_t known, int64_t width, const float* gradients, float rate,
+                  float* const* values) {
+  constexpr int64_t kAhead = 16;
+  constexpr int64_t kLineFloats = 16;
+  for (int64_t i = 0; i < rows; ++i) {
+    if (i + kAhead < known) {
+      const float* next = values[i + kAhead];
+      for (int64_t at = 0; at < width; at += kLineFloats) __builtin_prefetch(next + at, 1);
+      __builtin_prefetch(next + width, 1);
+    }
+    AdagradStep(width, gradients + i * width, rate, values[i], values[i] + width);
+  }
+}
+
 struct AdamRates {
   float rate, inverse_correct1, inverse_correct2;
 };
@@ -88,11 +102,17 @@ HWY_AFTER_NAMESPACE();
 namespace grab {
 
 HWY_EXPORT(AdagradStep);
+HWY_EXPORT(AdagradSteps);
 HWY_EXPORT(AdamStep);
 
 void AdagradRowStep(int64_t width, const float* gradient, float rate, float* values,
                     float* accumulated) {
   HWY_DYNAMIC_DISPATCH(AdagradStep)(width, gradient, rate, values, accumulated);
+}
+
+void AdagradRowSteps(int64_t rows, int64_t known, int64_t width, const float* gradients, float rate,
+                     float* const* values) {
+  HWY_DYNAMIC_DISPATCH(AdagradSteps)(rows, known, width, gradients, rate, values);
 }
 
 void AdamRowStep(int64_t width, const float* gradient, float rate, float* values, float* first,

@@ -11,7 +11,8 @@
 
 namespace grab {
 
-// Per table [unique rows, dim], copied out of the tables. `pool` shares the work; null: none does.
+// Per table [unique rows, dim]: the look-up's values, in its memory, if it read them; otherwise
+// copied out of the tables. `pool` shares the work; null: none does.
 std::vector<torch::Tensor> GatherRows(const std::vector<EmbeddingTable>& tables,
                                       const BatchLookup& lookup, bool requires_grad,
                                       torch::ScalarType type = torch::kFloat32,

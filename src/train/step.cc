@@ -40,6 +40,7 @@ BatchLookup StepRunner::LookUp(Stage stage, const Batch& batch) {
       HashCombine(static_cast<uint64_t>(config_.seed), static_cast<uint64_t>(state_.counters.step));
   options.now_s = ClockSeconds(state_.counters.newest_request_s);
   options.tables_bytes_max = static_cast<uint64_t>(config_.tables_bytes_max);
+  options.read_values = true;
   options.pool = &workers_.pool();
   return TrainsTables(stage) ? lookup_.FindOrInsert(batch, options, state_.tables)
                              : lookup_.Find(batch, state_.tables, options);
@@ -112,6 +113,7 @@ void StepRunner::Count(Stage stage, const Batch& batch, const BatchLoss& loss) {
 
 std::vector<float> StepRunner::Logits(Stage stage, const Batch& batch) {
   LookupOptions options;
+  options.read_values = true;
   options.pool = &workers_.pool();
   const BatchLookup lookup = lookup_.Find(batch, state_.tables, options);
   return workers_.Logits(batch, lookup,

@@ -44,7 +44,8 @@ std::vector<EmbeddingTable> Trained() {
       const uint32_t once = 1;
       uint32_t row = 0;
       std::vector<EmbeddingTable::Candidate> candidates;
-      tables[0].SeeKeys({&key, 1}, &once, now_s, &row, candidates);
+      tables[0].SeeRows({&key, 1}, &once, now_s, &row);
+      if (row == EmbeddingTable::kUnknownRow) tables[0].CountKeys({&key, 1}, &once, candidates);
       tables[0].Admit({&key, 1}, candidates, candidates.size(), now_s, &row);
       const float gradient[3] = {0.5f, -1.0f, static_cast<float>(key)};
       tables[0].Update(row, gradient, 0.1f);

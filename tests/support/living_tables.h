@@ -48,6 +48,7 @@ class LivingTables {
     options.seed = step;
     options.now_s = static_cast<uint32_t>(1000 + 20 * step);
     options.tables_bytes_max = 900000;
+    options.read_values = step % 2 == 0;
     options.pool = pool;
     const BatchLookup found = lookup_.FindOrInsert(batch, options, tables);
     std::vector<std::vector<float>> rows(tables.size());
@@ -58,7 +59,13 @@ class LivingTables {
       out.push_back(rows[t].data());
       gradients.push_back(t == 1 && step % 3 == 0 ? nullptr : out.back());
     }
-    GatherRows(tables, found.unique_rows, out, pool);
+    if (options.read_values) {
+      for (size_t t = 0; t < tables.size(); ++t) {
+        std::copy_n(static_cast<const float*>(found.values[t]->data()), rows[t].size(), out[t]);
+      }
+    } else {
+      GatherRows(tables, found.unique_rows, out, pool);
+    }
     for (std::vector<float>& values : rows) {
       for (size_t i = 0; i < values.size(); ++i) values[i] += 0.01f * static_cast<float>(i % 7);
     }

@@ -16,25 +16,16 @@ namespace {
 
 TableOptions Trained(uint32_t dim = 4) { return {dim, SparseOptimiser::kAdagrad, 0.1, 7}; }
 
-// What Lookup does for one table: sees the keys, grants as many as the budget allows.
-void See(EmbeddingTable& table, std::vector<uint64_t> keys, uint32_t now_s,
+// What Lookup does for one table: sees the keys, grants as many rows as the budget allows.
+void See(EmbeddingTable& table, const std::vector<uint64_t>& keys, uint32_t now_s,
          uint32_t occurrences = 1) {
-  std::stable_sort(keys.begin(), keys.end(), [](uint64_t a, uint64_t b) {
-    return EmbeddingTable::PartitionOf(a) < EmbeddingTable::PartitionOf(b);
-  });
-  for (size_t begin = 0, end = 0; begin < keys.size(); begin = end) {
-    while (end < keys.size() &&
-           EmbeddingTable::PartitionOf(keys[end]) == EmbeddingTable::PartitionOf(keys[begin])) {
-      ++end;
-    }
-    const std::vector<uint64_t> group(keys.begin() + static_cast<ptrdiff_t>(begin),
-                                      keys.begin() + static_cast<ptrdiff_t>(end));
-    const std::vector<uint32_t> counts(group.size(), occurrences);
-    std::vector<uint32_t> rows(group.size());
+  for (const uint64_t key : keys) {
+    uint32_t row = 0;
     std::vector<EmbeddingTable::Candidate> candidates;
-    table.SeeKeys(group, counts.data(), now_s, rows.data(), candidates);
+    table.SeeRows({&key, 1}, &occurrences, now_s, &row);
+    if (row == EmbeddingTable::kUnknownRow) table.CountKeys({&key, 1}, &occurrences, candidates);
     const uint64_t room = table.rows_max() - std::min(table.rows_max(), table.rows());
-    table.Admit(group, candidates, std::min<uint64_t>(room, candidates.size()), now_s, rows.data());
+    table.Admit({&key, 1}, candidates, std::min<uint64_t>(room, candidates.size()), now_s, &row);
   }
 }
 

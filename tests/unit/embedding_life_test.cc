@@ -30,7 +30,8 @@ void Step(EmbeddingTable& table, const std::vector<uint64_t>& keys, uint32_t now
     uint32_t row = 0;
     const uint32_t once = 1;
     std::vector<EmbeddingTable::Candidate> candidates;
-    table.SeeKeys({&key, 1}, &once, now_s, &row, candidates);
+    table.SeeRows({&key, 1}, &once, now_s, &row);
+    if (row == EmbeddingTable::kUnknownRow) table.CountKeys({&key, 1}, &once, candidates);
     const bool fits = table.options().bytes_max == 0 || table.rows() < table.rows_max();
     table.Admit({&key, 1}, candidates, fits ? candidates.size() : 0, now_s, &row);
     const std::vector<float> gradient(table.dim(), 0.01f * static_cast<float>(key % 7 + 1));

@@ -163,6 +163,31 @@ TEST(Lookup, FindDropsAsFindOrInsertDoes) {
   EXPECT_NE(a.full_index, inserted.full_index);
 }
 
+// Values read by the look-up are those of its rows, whether it inserts or not, with dropout and
+// keys without a row; the buffer of a batch that somebody still holds is left alone.
+TEST(Lookup, ReadsTheValuesOfItsRows) {
+  World world(5);
+  Lookup lookup(world.spec);
+  for (EmbeddingTable& table : world.tables) {
+    for (uint64_t key = 1; key <= 200; key += 2) table.FindOrInsert(key);
+  }
+  const auto expect_values = [&](const BatchLookup& found) {
+    for (size_t t = 0; t < world.tables.size(); ++t) {
+      std::vector<float> rows(found.unique_rows[t].size() * world.tables[t].dim());
+      world.tables[t].ReadRows(found.unique_rows[t], rows.data());
+      const auto* values = static_cast<const float*>(found.values[t]->data());
+      EXPECT_TRUE(std::equal(rows.begin(), rows.end(), values)) << "table " << t;
+    }
+  };
+  const LookupOptions options = {.id_dropout = 0.2, .seed = 3, .read_values = true};
+  const BatchLookup kept = lookup.Find(world.batch, world.tables, options);
+  expect_values(kept);
+  expect_values(lookup.FindOrInsert(world.batch, options, world.tables));
+  expect_values(lookup.Find(world.batch, world.tables, options));
+  expect_values(kept);
+  EXPECT_TRUE(lookup.Find(world.batch, world.tables).values.empty());
+}
+
 // Rows stand where their first pair is, the unknown row too: against the plainest loop.
 TEST(Lookup, UniqueRowsAreInOrderOfFirstAppearance) {
   World world(4);
