@@ -71,27 +71,45 @@ uint64_t BatchBuilder::Tokens(const std::vector<Reach>& reach, size_t targets) c
   return tokens;
 }
 
+// What a channel's window shows of a target, layer by layer, lies in the reach: the rest of the
+// timeline need not be looked at again.
+void BatchBuilder::SetReach(const std::vector<ChannelTimeline>& timelines,
+                            const std::vector<Reach>& reach, TargetGroup& group) {
+  group.reach_begin = group.event_end;
+  group.reach_end = group.event_begin;
+  for (size_t c = 0; c < timelines.size(); ++c) {
+    if (reach[c].size() == 0) continue;
+    group.reach_begin = std::min(group.reach_begin, timelines[c].events[reach[c].begin]);
+    group.reach_end = std::max(group.reach_end, timelines[c].events[reach[c].end - 1] + 1);
+  }
+  if (group.reach_end <= group.reach_begin) group.reach_begin = group.reach_end;
+}
+
 void BatchBuilder::Plan(const UserBlock& block, uint32_t user, uint32_t begin, uint32_t end,
                         const std::vector<uint32_t>& targets, uint64_t tokens_max,
                         std::vector<TargetGroup>& groups) const {
   const std::vector<ChannelTimeline> timelines = Timelines(block.events, begin, end);
-  std::vector<Reach> reach(timelines.size());
-  TargetGroup group{user, begin, end, {}, 0};
+  const TargetGroup none{.user = user, .event_begin = begin, .event_end = end};
+  std::vector<Reach> reach(timelines.size()), extended;
+  TargetGroup group = none;
+  const auto close = [&] {
+    SetReach(timelines, reach, group);
+    groups.push_back(std::move(group));
+  };
   for (const uint32_t target : targets) {
-    std::vector<Reach> extended = reach;
+    extended = reach;
     Extend(timelines, block.events, target, extended);
-    const uint64_t tokens = Tokens(extended, group.targets.size() + 1);
-    if (!group.targets.empty() && tokens > tokens_max) {
-      groups.push_back(std::move(group));
-      group = {user, begin, end, {}, 0};
+    if (!group.targets.empty() && Tokens(extended, group.targets.size() + 1) > tokens_max) {
+      close();
+      group = none;
       extended.assign(timelines.size(), Reach());
       Extend(timelines, block.events, target, extended);
     }
-    reach = std::move(extended);
+    std::swap(reach, extended);
     group.targets.push_back(target);
     group.tokens = Tokens(reach, group.targets.size());
   }
-  if (!group.targets.empty()) groups.push_back(std::move(group));
+  if (!group.targets.empty()) close();
 }
 
 Batch BatchBuilder::Empty() const {
@@ -109,22 +127,22 @@ Batch BatchBuilder::Empty() const {
 void BatchBuilder::Append(const UserBlock& block, const TargetGroup& group, Batch& batch) const {
   const EventColumns& events = block.events;
   const std::vector<ChannelTimeline> timelines =
-      Timelines(events, group.event_begin, group.event_end);
+      Timelines(events, group.reach_begin, group.reach_end);
   std::vector<Reach> reach(timelines.size());
   for (const uint32_t target : group.targets) Extend(timelines, events, target, reach);
 
   // An event that several channels hold is tokenised once.
-  std::vector<uint32_t> row_of(group.event_end - group.event_begin, 0);
+  std::vector<uint32_t> row_of(group.reach_end - group.reach_begin, 0);
   constexpr uint32_t kNeeded = std::numeric_limits<uint32_t>::max();
   for (size_t c = 0; c < timelines.size(); ++c) {
     for (uint32_t i = reach[c].begin; i < reach[c].end; ++i) {
-      row_of[timelines[c].events[i] - group.event_begin] = kNeeded;
+      row_of[timelines[c].events[i] - group.reach_begin] = kNeeded;
     }
   }
   for (uint32_t i = 0; i < row_of.size(); ++i) {
     if (row_of[i] != kNeeded) continue;
     row_of[i] = batch.partial.rows;
-    partial_.Append(events, group.event_begin + i, batch.partial);
+    partial_.Append(events, group.reach_begin + i, batch.partial);
   }
   for (size_t c = 0; c < timelines.size(); ++c) {
     AppendChannel(c, events, timelines[c], reach[c], row_of, group, batch);
@@ -152,7 +170,7 @@ void BatchBuilder::AppendChannel(size_t channel, const EventColumns& events,
   };
   for (uint32_t i = reach.begin; i < reach.end; ++i) {
     const uint32_t event = timeline.events[i];
-    out.token.push_back(row_of[event - group.event_begin]);
+    out.token.push_back(row_of[event - group.reach_begin]);
     out.key_time_ms.push_back(timeline.known_time_ms[i]);
     out.key_action.push_back(ActionClass(events.actions[event], events.actions_known[event],
                                          spec_->schema.actions.size()));

@@ -27,6 +27,8 @@ struct TargetGroup {
   uint32_t event_end = 0;
   std::vector<uint32_t> targets;  // indices into the block, ascending
   uint64_t tokens = 0;            // its share of a batch's token budget
+  uint32_t reach_begin = 0;       // of these events, those that can reach a target
+  uint32_t reach_end = 0;
 };
 
 class BatchBuilder {
@@ -41,14 +43,14 @@ class BatchBuilder {
   void set_history_until_ms(int64_t time_ms) { history_until_ms_ = time_ms; }
 
   // Splits `targets` (ascending, in the user's events [begin, end)) into groups of at most
-  // `tokens_max` tokens, or of one target where a single one needs more. Scores do not depend on
-  // the split.
+  // `tokens_max` tokens, or of one target where a single one needs more (0: one target each).
+  // Scores do not depend on the split.
   void Plan(const UserBlock& block, uint32_t user, uint32_t begin, uint32_t end,
             const std::vector<uint32_t>& targets, uint64_t tokens_max,
             std::vector<TargetGroup>& groups) const;
 
   Batch Empty() const;
-  // Appends one segment.
+  // Appends one segment, of a group that Plan made.
   void Append(const UserBlock& block, const TargetGroup& group, Batch& batch) const;
   // Appends only what is known of a target beside its tokens (times, labels, ids, slices), for
   // forwards that read events themselves.
@@ -72,6 +74,8 @@ class BatchBuilder {
   void Extend(const std::vector<ChannelTimeline>& timelines, const EventColumns& events,
               uint32_t target, std::vector<Reach>& reach) const;
   uint64_t Tokens(const std::vector<Reach>& reach, size_t targets) const;
+  static void SetReach(const std::vector<ChannelTimeline>& timelines,
+                       const std::vector<Reach>& reach, TargetGroup& group);
   void AppendChannel(size_t channel, const EventColumns& events, const ChannelTimeline& timeline,
                      const Reach& reach, const std::vector<uint32_t>& row_of,
                      const TargetGroup& group, Batch& batch) const;

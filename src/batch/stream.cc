@@ -56,9 +56,7 @@ void BatchStream::PlanUser(uint32_t block, uint32_t user) {
   const uint32_t end = targets.back() + 1;
   std::vector<TargetGroup> groups;
   if (options_.impressions) {
-    for (const uint32_t target : targets) {
-      builder_.Plan(data, user, begin, end, {target}, 1, groups);
-    }
+    builder_.Plan(data, user, begin, end, targets, 0, groups);
   } else if (options_.window_size == 0) {
     builder_.Plan(data, user, begin, end, targets, options_.batch_tokens, groups);
   } else {

@@ -8,6 +8,7 @@
 #include <thread>
 
 #include "base/file.h"
+#include "checkpoint/checkpoint.h"
 #include "config/config.h"
 #include "data/pass_ledger.h"
 #include "data/prepare.h"
@@ -52,6 +53,7 @@ class Follower {
   double RateFactor(const Batch& batch);
   Status EndPass();
   Status Release();
+  Status RemoveLostReleases();
   Status RemoveOldPasses();
 
   const Config& config_;
@@ -67,6 +69,7 @@ Status Follower::Run() {
   GRAB_ASSIGN_OR_RETURN(from_ms_, ParseTimeMs(follow_.from));
   GRAB_RETURN_IF_ERROR(run_.Open(nullptr));
   GRAB_ASSIGN_OR_RETURN(ledger_, PassLedger::Load(run_.Path("passes.json")));
+  GRAB_RETURN_IF_ERROR(RemoveLostReleases());
   const int64_t first_pass = counters().pass;
   // A run that was killed right after a pass still owes its release.
   if (counters().step > 0 && counters().stage == 0 && counters().batches_in_stage == 0) {
@@ -198,6 +201,20 @@ Status Follower::Release() {
       const std::string dir,
       WriteRelease(run_.state(), run_.spec(), full, follow_.releases_kept, run_.Path("releases")));
   return run_.log().Write({{"event", "release"}, {"step", counters().step}, {"dir", dir}});
+}
+
+// Where the newest checkpoint is damaged, training goes on from an older one. What was released
+// since is of a state that is lost, and must not be what a delta builds on.
+Status Follower::RemoveLostReleases() {
+  const std::string dir = run_.Path("releases");
+  if (!Exists(dir)) return absl::OkStatus();
+  GRAB_ASSIGN_OR_RETURN(const std::vector<std::string> removed,
+                        RemoveCheckpointsAfter(dir, static_cast<uint64_t>(counters().step)));
+  for (const std::string& lost : removed) {
+    GRAB_RETURN_IF_ERROR(
+        run_.log().Write({{"event", "release_removed"}, {"step", counters().step}, {"dir", lost}}));
+  }
+  return absl::OkStatus();
 }
 
 Status Follower::RemoveOldPasses() {

@@ -18,7 +18,7 @@ ModelView ViewOfState(const RunState& state, const ModelSpec& spec) {
 }
 
 // Keeps the newest `kept` releases and every one they build on.
-Status PruneReleases(const std::string& dir, uint64_t newest_step, int64_t kept) {
+Status PruneReleases(const std::string& dir, int64_t kept) {
   GRAB_ASSIGN_OR_RETURN(const std::vector<uint64_t> steps, CheckpointSteps(dir));  // ascending
   const auto count = static_cast<int64_t>(steps.size());
   uint64_t oldest = steps[static_cast<size_t>(std::max<int64_t>(0, count - kept))];
@@ -28,9 +28,8 @@ Status PruneReleases(const std::string& dir, uint64_t newest_step, int64_t kept)
     if (!base.has_value()) break;
     oldest = *base;
   }
-  const auto needed = std::count_if(steps.begin(), steps.end(), [&](uint64_t step) {
-    return step >= oldest && step <= newest_step;
-  });
+  const auto needed =
+      std::count_if(steps.begin(), steps.end(), [&](uint64_t step) { return step >= oldest; });
   return PruneCheckpoints(dir, static_cast<uint64_t>(needed)).status();
 }
 
@@ -60,7 +59,7 @@ StatusOr<std::string> WriteRelease(RunState& state, const ModelSpec& spec, bool 
   if (absl::IsAlreadyExists(written.status())) written = CheckpointPath(dir, step);
   GRAB_RETURN_IF_ERROR(written.status());
   for (EmbeddingTable& table : state.tables) table.EndPeriod();
-  GRAB_RETURN_IF_ERROR(PruneReleases(dir, step, kept));
+  GRAB_RETURN_IF_ERROR(PruneReleases(dir, kept));
   return written;
 }
 

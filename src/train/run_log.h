@@ -10,7 +10,8 @@
 namespace grab {
 
 // JSON lines, appended and flushed one by one. A resumed run appends to what is there: lines after
-// the checkpoint it continues from are repeated with the same "step".
+// the checkpoint it continues from are repeated with the same "step". A last line that a kill or a
+// full disk cut short goes when the log is opened.
 class RunLog {
  public:
   static StatusOr<std::unique_ptr<RunLog>> Open(const std::string& path);

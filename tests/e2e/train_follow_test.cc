@@ -3,54 +3,12 @@
 // release that is a delta loads as the model in training is; a log that ends, ends the run.
 #include <gtest/gtest.h>
 
-#include "base/file.h"
-#include "checkpoint/checkpoint.h"
 #include "checkpoint/model_files.h"
-#include "config/config.h"
-#include "data/simulator.h"
 #include "eval/progressive.h"
-#include "support/base_temp_dir.h"
-#include "train/follow.h"
+#include "support/follow_runs.h"
 
 namespace grab {
 namespace {
-
-class FollowTest : public ::testing::Test {
- protected:
-  static void SetUpTestSuite() {
-    dir_ = new TempDir();
-    StatusOr<Config> config =
-        LoadConfig(GRAB_SOURCE_DIR "/configs/simulator.toml",
-                   {"simulate.users=60", "simulate.days=14.0", "data_dir=" + dir_->File("raw"),
-                    "grab.train.mode=sts", "grab.train.batch_tokens=1500", "grab.train.threads=2",
-                    "grab.train.checkpoint_steps=7", "follow.range_s=172800", "follow.full_every=3",
-                    "follow.releases_kept=2"});
-    ASSERT_TRUE(config.ok()) << config.status();
-    config_ = new Config(*config);
-    ASSERT_TRUE(Simulate(config_->simulate, dir_->File("raw"), NoProgress()).ok());
-  }
-  static void TearDownTestSuite() {
-    delete config_;
-    delete dir_;
-  }
-
-  static Status Run(const std::string& name, bool resume, int64_t passes_max) {
-    FollowOptions options;
-    options.session.kind = ModelKind::kGrab;
-    options.session.out_dir = dir_->File(name);
-    options.session.resume = resume;
-    options.log_ended = true;
-    options.passes_max = passes_max;
-    return Follow(*config_, options, NoProgress());
-  }
-  static std::string Text(const std::string& path) { return *ReadFile(dir_->File(path), 1 << 28); }
-
-  static TempDir* dir_;
-  static Config* config_;
-};
-
-TempDir* FollowTest::dir_ = nullptr;
-Config* FollowTest::config_ = nullptr;
 
 TEST_F(FollowTest, StoppedAfterEveryPassLeavesWhatOneRunLeaves) {
   const Status whole = Run("whole", false, 0);
@@ -63,19 +21,7 @@ TEST_F(FollowTest, StoppedAfterEveryPassLeavesWhatOneRunLeaves) {
     const Status status = Run("stopped", true, 1);
     ASSERT_TRUE(status.ok()) << status;
   }
-  for (const char* file : {"progressive.jsonl", "passes.json", "auc.svg"}) {
-    EXPECT_EQ(Text("stopped/" + std::string(file)), Text("whole/" + std::string(file))) << file;
-  }
-  for (const char* folder : {"/checkpoints", "/releases"}) {
-    const auto a = LatestCheckpoint(dir_->File("whole") + folder);
-    const auto b = LatestCheckpoint(dir_->File("stopped") + folder);
-    ASSERT_TRUE(a.ok() && b.ok() && a->checkpoint.has_value() && b->checkpoint.has_value());
-    ASSERT_EQ(a->checkpoint->step, b->checkpoint->step) << folder;
-    for (size_t i = 0; i < a->checkpoint->files.size(); ++i) {
-      EXPECT_EQ(a->checkpoint->files[i].checksum, b->checkpoint->files[i].checksum)
-          << folder << " " << a->checkpoint->files[i].name;
-    }
-  }
+  ExpectSameRuns("stopped", "whole");
 }
 
 // The newest release against the newest checkpoint, which are of one state; and what a delta builds
