@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
+#include <numeric>
 
 #include "base/check.h"
 #include "base/hash.h"
@@ -148,6 +150,15 @@ void AppendSegment(int64_t events, Rng& rng, Batch& batch) {
   batch.full_offsets.push_back(batch.full.rows);
 }
 
+// All targets of a user as one segment.
+void AppendSegment(const BatchBuilder& builder, const UserBlock& block, uint32_t user,
+                   const std::vector<uint32_t>& targets, Batch& batch) {
+  std::vector<TargetGroup> groups;
+  builder.Plan(block, user, block.user_offsets[user], block.user_offsets[user + 1], targets,
+               std::numeric_limits<uint64_t>::max(), groups);
+  for (const TargetGroup& group : groups) builder.Append(block, group, batch);
+}
+
 }  // namespace
 
 std::vector<int64_t> MixedLengths(const Sizes& sizes, uint64_t seed) {
@@ -236,9 +247,9 @@ Batch PackUsers(const ModelSpec& spec, const UserBlock& block) {
   const BatchBuilder builder = BatchBuilder::Create(spec.tokens, spec.Plan()).value();
   Batch batch = builder.Empty();
   for (uint32_t user = 0; user < block.users(); ++user) {
-    TargetGroup group{user, block.user_offsets[user], block.user_offsets[user + 1], {}, 0};
-    for (uint32_t i = group.event_begin; i < group.event_end; ++i) group.targets.push_back(i);
-    builder.Append(block, group, batch);
+    std::vector<uint32_t> targets(block.user_offsets[user + 1] - block.user_offsets[user]);
+    std::iota(targets.begin(), targets.end(), block.user_offsets[user]);
+    AppendSegment(builder, block, user, targets, batch);
   }
   return batch;
 }
@@ -259,9 +270,9 @@ Batch PackCandidates(const ModelSpec& spec, const UserBlock& block, int64_t even
                      int64_t end) {
   const BatchBuilder builder = BatchBuilder::Create(spec.tokens, spec.Plan()).value();
   Batch batch = builder.Empty();
-  TargetGroup group{0, 0, static_cast<uint32_t>(block.events.size()), {}, 0};
-  for (int64_t i = begin; i < end; ++i) group.targets.push_back(static_cast<uint32_t>(events + i));
-  builder.Append(block, group, batch);
+  std::vector<uint32_t> targets(static_cast<size_t>(end - begin));
+  std::iota(targets.begin(), targets.end(), static_cast<uint32_t>(events + begin));
+  AppendSegment(builder, block, 0, targets, batch);
   return batch;
 }
 

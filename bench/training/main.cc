@@ -1,12 +1,14 @@
 // grab-bench-training: what the parts of training are worth, what a large table takes, and whether
 // killed runs come back.
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cstdio>
 
 #include "absl/strings/strip.h"
 #include "base/file.h"
 #include "bench/machine.h"
 #include "bench/report.h"
+#include "bench/training/curves.h"
 #include "bench/training/kills.h"
 #include "bench/training/modes.h"
 #include "bench/training/tables.h"
@@ -34,20 +36,37 @@ Status RunGrab(std::vector<std::string> arguments) {
   return absl::InternalError(absl::StrCat("grab ", arguments[1], " ended with exit code ", code));
 }
 
-// A data set of the comparison: its shards are prepared once.
-Status AddModes(const Options& options, ModesOptions modes, const std::string& data,
-                std::string& tables, std::vector<Figure>& figures) {
-  modes.shards_dir = JoinPath(options.work, modes.name + "-shards");
-  modes.out_dir = JoinPath(options.work, modes.name);
-  modes.seeds = options.seeds;
-  if (!Exists(modes.shards_dir)) {
+struct DataSet {
+  std::string name;
+  std::string data;      // folder of its log
+  std::string new_from;  // ModesOptions
+  std::vector<double> task_weights;
+};
+
+// Ways of training and curves over several passes; the shards are prepared once.
+Status AddModes(const Options& options, const DataSet& set, std::string& tables,
+                std::vector<Figure>& figures, std::vector<Figure>& waits) {
+  const RunData data{
+      set.name, JoinPath(options.source, absl::StrCat("configs/", set.name, ".toml")),
+      JoinPath(options.work, set.name + "-shards"), JoinPath(options.work, set.name)};
+  if (!Exists(data.shards_dir)) {
     GRAB_RETURN_IF_ERROR(RunGrab(
-        {"prepare", "--config", modes.config_path, "--data", data, "--out", modes.shards_dir}));
+        {"prepare", "--config", data.config_path, "--data", set.data, "--out", data.shards_dir}));
   }
+  const ModesOptions modes{data, set.new_from, options.seeds};
   GRAB_ASSIGN_OR_RETURN(const std::vector<ModeResult> results, CompareModes(modes));
-  absl::StrAppend(&tables, ModesTable(modes, results), "\n");
+  absl::StrAppend(&tables, ModesTable(modes, results), "\n", TimeTable(modes, results), "\n");
   for (Figure& figure : ModesFigures(modes, results)) figures.push_back(std::move(figure));
-  return absl::OkStatus();
+  waits.push_back(DataWait(modes, results));
+  CurveOptions over;
+  over.data = data;
+  over.task_weights = set.task_weights;
+  GRAB_ASSIGN_OR_RETURN(const std::vector<Curve> curves, TrainCurves(over));
+  absl::StrAppend(&tables, CurvesTable(over, curves), "\n");
+  for (Figure& figure : CurvesFigures(over, curves)) figures.push_back(std::move(figure));
+  const std::string stem(absl::StripSuffix(options.out, ".json"));
+  return WriteFileDurably(absl::StrCat(stem, "-", set.name, ".svg"),
+                          RenderSvg(CurvesChart(over, curves)));
 }
 
 Status AddKills(const Options& options, const std::string& raw, std::vector<Figure>& figures) {
@@ -90,19 +109,17 @@ Status Run(const Options& options) {
   std::vector<Figure> figures;
   if (options.modes) {
     if (!Exists(raw)) GRAB_RETURN_IF_ERROR(RunGrab({"simulate", "--config", config, "--out", raw}));
-    GRAB_RETURN_IF_ERROR(AddModes(options,
-                                  {"simulator", config, "", "", "2024-01-07T12:00:00+00:00", {}},
-                                  raw, tables, figures));
+    std::vector<DataSet> sets = {{"simulator", raw, "2024-01-07T12:00:00+00:00", {1.0, 0.1}}};
     if (!options.kuairand.empty()) {
-      GRAB_RETURN_IF_ERROR(AddModes(options,
-                                    {"kuairand",
-                                     JoinPath(options.source, "configs/kuairand.toml"),
-                                     "",
-                                     "",
-                                     "2022-04-30T00:00:00+08:00",
-                                     {}},
-                                    options.kuairand, tables, figures));
+      sets.push_back({"kuairand", options.kuairand, "2022-04-30T00:00:00+08:00", {1.0}});
     }
+    std::vector<Figure> waits;
+    for (const DataSet& set : sets) {
+      GRAB_RETURN_IF_ERROR(AddModes(options, set, tables, figures, waits));
+    }
+    figures.push_back(
+        *std::max_element(waits.begin(), waits.end(),
+                          [](const Figure& a, const Figure& b) { return a.value < b.value; }));
   }
   if (options.table.rows > 0) {
     GRAB_ASSIGN_OR_RETURN(std::vector<Figure> large, MeasureTable(options.table));
@@ -127,7 +144,8 @@ int Main(int argc, char** argv) {
       "  grab-bench-training --kuairand ~/kuairand_pure_14d\n"
       "  grab-bench-training --no-modes --kills 10 --table-rows 0");
   Options options;
-  app.add_option("--out", options.out, "The figures as JSON; tables in Markdown beside it")
+  app.add_option("--out", options.out,
+                 "The figures as JSON; tables in Markdown and charts beside it")
       ->capture_default_str();
   app.add_option("--work", options.work, "Folder of the runs")->capture_default_str();
   app.add_option("--source", options.source, "Folder that holds configs/")->capture_default_str();

@@ -2,19 +2,15 @@
 
 #include <algorithm>
 #include <cmath>
-#include <sstream>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_replace.h"
 #include "base/check.h"
-#include "base/file.h"
-#include "cli/process.h"
 
 namespace grab::bench {
 namespace {
 
-constexpr uint64_t kLogBytesMax = 256 << 20;
 constexpr int kValidations = 20;  // per pass: how finely "rows to pass the DLRM" is seen
 
 // One training run of a way; a way is its last run, the earlier ones prepare it.
@@ -49,79 +45,42 @@ std::vector<Way> Ways() {
   };
 }
 
-std::string FolderOf(const ModesOptions& options, const std::string& way, int64_t seed) {
-  const std::string name = absl::StrReplaceAll(way, {{", ", "-"}, {" ", "_"}});
-  return JoinPath(options.out_dir, absl::StrCat(name, "-seed", seed));
-}
-
-Status TrainWay(const ModesOptions& options, const std::string& grab, const Way& way,
-                int64_t seed) {
-  const std::string dir = FolderOf(options, way.name, seed);
-  if (Exists(JoinPath(dir, "metrics.json"))) return absl::OkStatus();
-  GRAB_RETURN_IF_ERROR(RemoveAll(dir));
-  std::vector<std::string> arguments = {grab,      "train",   "--config", options.config_path,
-                                        "--model", way.model, "--shards", options.shards_dir,
-                                        "--out",   dir};
-  const auto set = [&](const std::string& setting) {
-    arguments.insert(arguments.end(), {"--set", absl::StrCat(way.model, ".train.", setting)});
-  };
-  set(absl::StrCat("seed=", seed));
-  set(absl::StrCat("validations_per_pass=", kValidations));
-  set("patience=0");
-  if (way.rows == "old") set(absl::StrCat("until=\"", options.new_from, "\""));
-  if (way.rows == "new") set(absl::StrCat("from=\"", options.new_from, "\""));
-  for (const std::string& setting : way.settings) set(setting);
-  if (!way.warm_start.empty()) {
-    arguments.insert(arguments.end(), {"--warm-start", FolderOf(options, way.warm_start, seed)});
-  }
-  GRAB_ASSIGN_OR_RETURN(const int code, RunProcess(arguments));
-  if (code == 0) return absl::OkStatus();
-  return absl::InternalError(absl::StrCat(dir, ": grab train ended with exit code ", code));
-}
-
-StatusOr<nlohmann::json> ReadMetrics(const std::string& dir) {
-  const std::string path = JoinPath(dir, "metrics.json");
-  GRAB_ASSIGN_OR_RETURN(const std::string text, ReadFile(path, kLogBytesMax));
-  nlohmann::json metrics = nlohmann::json::parse(text, nullptr, false);
-  if (!metrics.is_object()) return absl::DataLossError(path + ": is no JSON object");
-  return metrics;
-}
-
-std::optional<double> Metric(const nlohmann::json& metrics, const char* key) {
-  if (!metrics.contains(key) || !metrics[key].is_number()) return std::nullopt;
-  return metrics[key].get<double>();
+Status TrainWay(const ModesOptions& options, const Way& way, int64_t seed) {
+  Run run{way.name, way.model, way.settings, ""};
+  run.settings.push_back(absl::StrCat("validations_per_pass=", kValidations));
+  if (way.rows == "old") run.settings.push_back(absl::StrCat("until=\"", options.new_from, "\""));
+  if (way.rows == "new") run.settings.push_back(absl::StrCat("from=\"", options.new_from, "\""));
+  if (!way.warm_start.empty()) run.warm_start = RunFolder(options.data, way.warm_start, seed);
+  return TrainRun(options.data, run, seed);
 }
 
 // Targets at the first validation that reaches `auc`.
 StatusOr<std::optional<double>> RowsToPass(const std::string& dir, double auc) {
-  const std::string path = JoinPath(dir, "log.jsonl");
-  GRAB_ASSIGN_OR_RETURN(const std::string text, ReadFile(path, kLogBytesMax));
-  std::istringstream lines(text);
-  for (std::string line; std::getline(lines, line);) {
-    const nlohmann::json event = nlohmann::json::parse(line, nullptr, false);
-    if (!event.is_object()) return absl::DataLossError(path + ": a line is no JSON object");
-    if (event.value("event", "") != "validation") continue;
-    const std::optional<double> reached = Metric(event["metrics"]["tasks"][0], "auc");
-    if (reached.has_value() && *reached >= auc) return Metric(event, "targets");
-  }
-  return std::optional<double>();
+  std::optional<double> rows;
+  GRAB_RETURN_IF_ERROR(ForEachLogLine(dir, [&](const nlohmann::json& event) {
+    if (event.value("event", "") != "validation") return true;
+    const std::optional<double> reached = Number(event["metrics"]["tasks"][0], "auc");
+    if (!reached.has_value() || *reached < auc) return true;
+    rows = Number(event, "targets");
+    return false;
+  }));
+  return rows;
 }
 
 StatusOr<ModeResult::Seed> ReadSeed(const ModesOptions& options, const Way& way, int64_t seed) {
-  const std::string dir = FolderOf(options, way.name, seed);
+  const std::string dir = RunFolder(options.data, way.name, seed);
   GRAB_ASSIGN_OR_RETURN(const nlohmann::json metrics, ReadMetrics(dir));
   GRAB_ASSIGN_OR_RETURN(const nlohmann::json dlrm,
-                        ReadMetrics(FolderOf(options, Ways()[0].name, seed)));
+                        ReadMetrics(RunFolder(options.data, Ways()[0].name, seed)));
   ModeResult::Seed result;
   const nlohmann::json& test = metrics["test"];
-  result.auc = Metric(test, "auc");
-  result.gauc = Metric(test, "gauc");
-  result.logloss = Metric(test, "logloss");
-  result.pcoc = Metric(test, "pcoc");
+  result.auc = Number(test, "auc");
+  result.gauc = Number(test, "gauc");
+  result.logloss = Number(test, "logloss");
+  result.pcoc = Number(test, "pcoc");
   GRAB_ASSIGN_OR_RETURN(result.rows_to_pass,
-                        RowsToPass(dir, Metric(dlrm["valid"], "auc").value_or(1.0)));
-  const double wait = Metric(metrics, "wait_seconds").value_or(0.0);
-  result.data_wait_fraction = wait / (wait + Metric(metrics, "train_seconds").value_or(0.0));
+                        RowsToPass(dir, Number(dlrm["valid"], "auc").value_or(1.0)));
+  result.wait_seconds = Number(metrics, "wait_seconds").value_or(0.0);
   result.step_seconds = metrics["step_seconds"];
   return result;
 }
@@ -158,11 +117,11 @@ std::string Cell(const std::optional<MeanSd>& value, int digits) {
 
 Figure MakeFigure(const ModesOptions& options, std::string name, std::string unit,
                   const std::vector<std::optional<double>>& values, const std::string& conditions) {
-  Series series{absl::StrCat(options.name, "_", name), std::move(unit), {}};
+  Series series{absl::StrCat(options.data.name, "_", name), std::move(unit), {}};
   for (const std::optional<double>& value : values) series.values.push_back(*value);
   Figure figure = Single(std::move(series));
   figure.conditions = conditions;
-  figure.section = options.name;
+  figure.section = options.data.name;
   return figure;
 }
 
@@ -170,13 +129,11 @@ Figure MakeFigure(const ModesOptions& options, std::string name, std::string uni
 
 StatusOr<std::vector<ModeResult>> CompareModes(const ModesOptions& options) {
   GRAB_CHECK(!options.seeds.empty());
-  GRAB_ASSIGN_OR_RETURN(const std::string grab, FindBinary("grab", "GRAB_BUILD_TRAIN"));
-  GRAB_RETURN_IF_ERROR(MakeDirectories(options.out_dir));
   std::vector<ModeResult> results;
   for (const Way& way : Ways()) {
     ModeResult result{way.name, way.rows, {}};
     for (const int64_t seed : options.seeds) {
-      GRAB_RETURN_IF_ERROR(TrainWay(options, grab, way, seed));
+      GRAB_RETURN_IF_ERROR(TrainWay(options, way, seed));
       if (!way.reported) continue;
       GRAB_ASSIGN_OR_RETURN(ModeResult::Seed read, ReadSeed(options, way, seed));
       result.seeds.push_back(std::move(read));
@@ -188,7 +145,7 @@ StatusOr<std::vector<ModeResult>> CompareModes(const ModesOptions& options) {
 
 std::string ModesTable(const ModesOptions& options, const std::vector<ModeResult>& results) {
   std::string table =
-      absl::StrCat("| ", options.name,
+      absl::StrCat("| ", options.data.name,
                    " | rows | AUC | ± | GAUC | log-loss | PCOC | rows to pass DLRM |\n"
                    "|---|---|---|---|---|---|---|---|\n");
   for (const ModeResult& result : results) {
@@ -206,6 +163,55 @@ std::string ModesTable(const ModesOptions& options, const std::vector<ModeResult
   return table;
 }
 
+double ModeResult::Seed::DataWaitFraction() const {
+  double seconds = wait_seconds;
+  for (const auto& part : step_seconds) seconds += part.get<double>();
+  return wait_seconds / seconds;
+}
+
+std::string TimeTable(const ModesOptions& options, const std::vector<ModeResult>& results) {
+  std::string table =
+      absl::StrCat("| ", options.data.name,
+                   " | seconds | waiting | look-up | forward | backward | "
+                   "dense update | table update |\n|---|---|---|---|---|---|---|---|\n");
+  for (const ModeResult& result : results) {
+    std::vector<std::pair<std::string, double>> parts = {
+        {"wait", 0.0},     {"look_up", 0.0},      {"forward", 0.0},
+        {"backward", 0.0}, {"dense_update", 0.0}, {"table_update", 0.0}};
+    double seconds = 0.0;
+    for (const ModeResult::Seed& seed : result.seeds) {
+      for (auto& [name, sum] : parts) {
+        const double part = name == "wait" ? seed.wait_seconds
+                                           : Number(seed.step_seconds, name.c_str()).value_or(0);
+        sum += part;
+        seconds += part;
+      }
+    }
+    absl::StrAppendFormat(&table, "| %s, %s rows | %.1f |", result.name, result.rows,
+                          seconds / static_cast<double>(result.seeds.size()));
+    for (const auto& [name, sum] : parts)
+      absl::StrAppendFormat(&table, " %.1f %% |", 100 * sum / seconds);
+    absl::StrAppend(&table, "\n");
+  }
+  return table;
+}
+
+Figure DataWait(const ModesOptions& options, const std::vector<ModeResult>& results) {
+  Figure most;
+  for (const ModeResult& result : results) {
+    Series series{"data_wait_fraction", "of steps and waiting", {}};
+    for (const ModeResult::Seed& seed : result.seeds)
+      series.values.push_back(seed.DataWaitFraction());
+    Figure figure = Single(std::move(series));
+    if (!most.name.empty() && figure.value <= most.value) continue;
+    most = std::move(figure);
+    most.conditions = absl::StrCat(options.data.name, ": ", result.name, " on ", result.rows,
+                                   " rows, which waits most");
+    most.section = options.data.name;
+  }
+  return most;
+}
+
 std::vector<Figure> ModesFigures(const ModesOptions& options,
                                  const std::vector<ModeResult>& results) {
   std::vector<Figure> figures;
@@ -217,6 +223,10 @@ std::vector<Figure> ModesFigures(const ModesOptions& options,
     const std::string name =
         absl::StrReplaceAll(absl::StrCat(result.name, "_", result.rows), {{", ", "_"}, {" ", "_"}});
     figures.push_back(MakeFigure(options, name + "_auc", "AUC", auc, words));
+    std::vector<std::optional<double>> waits;
+    for (const ModeResult::Seed& seed : result.seeds) waits.push_back(seed.DataWaitFraction());
+    figures.push_back(
+        MakeFigure(options, name + "_data_wait_fraction", "of steps and waiting", waits, words));
     const auto cold = std::find_if(results.begin(), results.end(), [&](const ModeResult& other) {
       return other.rows == result.rows && other.name.rfind("end to end", 0) == 0;
     });

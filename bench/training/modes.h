@@ -9,16 +9,13 @@
 
 #include "base/status.h"
 #include "bench/result.h"
+#include "bench/training/runs.h"
 
 namespace grab::bench {
 
 struct ModesOptions {
-  std::string name;         // of the data set, in figures
-  std::string config_path;  // its config
-  std::string shards_dir;   // prepared by it
-  std::string out_dir;      // a run folder per way and seed; those that are complete are kept
-  std::string
-      new_from;  // ISO 8601: where the training rows of a model that replaces an old one begin
+  RunData data;
+  std::string new_from;  // ISO 8601: where the rows of a model that replaces an old one begin
   std::vector<int64_t> seeds;
 };
 
@@ -30,19 +27,29 @@ struct ModeResult {
     std::optional<double> auc, gauc, logloss, pcoc;  // of the test targets
     // Targets trained when the validation AUC first reached the DLRM's; nullopt: never.
     std::optional<double> rows_to_pass;
-    double data_wait_fraction = 0.0;  // of the time in steps and waiting
-    nlohmann::json step_seconds;      // StepSeconds of train/step.h
+    // Seconds waiting for batches, and in steps by StepSeconds of train/step.h.
+    double wait_seconds = 0.0;
+    nlohmann::json step_seconds;
+
+    double DataWaitFraction() const;
   };
   std::vector<Seed> seeds;
 };
 
 StatusOr<std::vector<ModeResult>> CompareModes(const ModesOptions& options);
 
-// A Markdown table; the first result is the reference.
+// Markdown; the first result is the reference.
 std::string ModesTable(const ModesOptions& options, const std::vector<ModeResult>& results);
 
-// NAME_MODE_auc and NAME_MODE_auc_minus_end_to_end (against the cold run on the same rows).
+// Markdown: where the time of training goes, in shares of steps and waiting.
+std::string TimeTable(const ModesOptions& options, const std::vector<ModeResult>& results);
+
+// NAME_MODE_auc, NAME_MODE_auc_minus_end_to_end (against the cold run on the same rows) and
+// NAME_MODE_data_wait_fraction.
 std::vector<Figure> ModesFigures(const ModesOptions& options,
                                  const std::vector<ModeResult>& results);
+
+// data_wait_fraction: the most that any way waits, of its median over the seeds.
+Figure DataWait(const ModesOptions& options, const std::vector<ModeResult>& results);
 
 }  // namespace grab::bench
