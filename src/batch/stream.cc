@@ -13,35 +13,37 @@
 
 namespace grab {
 
-BatchStream::BatchStream(const ShardSet& shards, const BatchBuilder& builder, StreamOptions options)
-    : shards_(shards),
+BatchStream::BatchStream(LoadedBlocks& blocks, const BatchBuilder& builder, StreamOptions options)
+    : blocks_(blocks),
       builder_(builder),
       options_(options),
       rng_(HashCombine(options.seed, options.pass)),
-      order_(shards.blocks()) {
+      order_(blocks.shards().blocks()) {
   GRAB_CHECK(options.shuffle_blocks > 0);
   if (options_.shuffle) Shuffle(order_, rng_);
 }
 
 Status BatchStream::Load() {
-  loaded_.clear();
   units_.clear();
   next_unit_ = 0;
+  std::vector<ShardSet::BlockRef> refs;
   const size_t end = std::min(order_.size(), next_block_ + options_.shuffle_blocks);
   for (; next_block_ < end; ++next_block_) {
-    if (shards_.info(order_[next_block_]).targets[static_cast<size_t>(options_.split)] == 0)
-      continue;
-    GRAB_ASSIGN_OR_RETURN(UserBlock block, shards_.Read(order_[next_block_]));
-    loaded_.push_back(std::move(block));
-    const auto index = static_cast<uint32_t>(loaded_.size() - 1);
-    for (uint32_t user = 0; user < loaded_.back().users(); ++user) PlanUser(index, user);
+    const ShardSet::BlockRef& ref = order_[next_block_];
+    if (blocks_.shards().info(ref).targets[static_cast<size_t>(options_.split)] > 0) {
+      refs.push_back(ref);
+    }
+  }
+  GRAB_ASSIGN_OR_RETURN(loaded_, blocks_.Load(refs));
+  for (uint32_t block = 0; block < loaded_.size(); ++block) {
+    for (uint32_t user = 0; user < loaded_[block]->users(); ++user) PlanUser(block, user);
   }
   if (options_.shuffle) Shuffle(units_, rng_);
   return absl::OkStatus();
 }
 
 void BatchStream::PlanUser(uint32_t block, uint32_t user) {
-  const UserBlock& data = loaded_[block];
+  const UserBlock& data = *loaded_[block];
   const uint32_t begin = data.user_offsets[user];
   std::vector<uint32_t> targets;
   for (uint32_t i = begin; i < data.user_offsets[user + 1]; ++i) {
@@ -94,7 +96,7 @@ StatusOr<std::optional<Batch>> BatchStream::Next() {
   GRAB_ASSIGN_OR_RETURN(const std::vector<const Unit*> units, Take());
   if (units.empty()) return std::optional<Batch>();
   std::optional<Batch> batch = builder_.Empty();
-  for (const Unit* unit : units) builder_.Append(loaded_[unit->block], unit->group, *batch);
+  for (const Unit* unit : units) builder_.Append(*loaded_[unit->block], unit->group, *batch);
   return batch;
 }
 

@@ -12,6 +12,7 @@
 #include "base/rng.h"
 #include "base/status.h"
 #include "batch/builder.h"
+#include "batch/loaded_blocks.h"
 #include "data/shard.h"
 
 namespace grab {
@@ -33,8 +34,8 @@ struct StreamOptions {
 
 class BatchStream {
  public:
-  // `shards` and `builder` must outlive the stream.
-  BatchStream(const ShardSet& shards, const BatchBuilder& builder, StreamOptions options);
+  // `blocks` and `builder` must outlive the stream; no other stream uses `blocks` meanwhile.
+  BatchStream(LoadedBlocks& blocks, const BatchBuilder& builder, StreamOptions options);
 
   // The next batch; nullopt at the end of the pass.
   StatusOr<std::optional<Batch>> Next();
@@ -50,13 +51,13 @@ class BatchStream {
   void PlanUser(uint32_t block, uint32_t user);
   StatusOr<std::vector<const Unit*>> Take();
 
-  const ShardSet& shards_;
+  LoadedBlocks& blocks_;
   const BatchBuilder& builder_;
   StreamOptions options_;
   Rng rng_;
   std::vector<ShardSet::BlockRef> order_;
   size_t next_block_ = 0;
-  std::vector<UserBlock> loaded_;
+  std::vector<const UserBlock*> loaded_;
   std::vector<Unit> units_;
   size_t next_unit_ = 0;
 };

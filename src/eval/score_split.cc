@@ -59,7 +59,8 @@ StatusOr<ScoreTable> ScoreSplit(const ShardSet& shards, const ModelSpec& spec,
   StreamOptions stream_options;
   stream_options.split = options.split;
   stream_options.batch_tokens = static_cast<uint64_t>(config.batch_tokens);
-  BatchStream stream(shards, builder, stream_options);
+  LoadedBlocks blocks(shards);
+  BatchStream stream(blocks, builder, stream_options);
   Prefetcher batches(stream, 4);
   ScoreTable table;
   table.tasks = spec.tasks;

@@ -165,9 +165,10 @@ Status Follower::Train(const ShardSet& shards, const TimeRange& pass) {
   const std::string label =
       absl::StrCat("train ", ModelKindName(run_.spec().kind), " from ", FormatTimeMs(pass.from_ms));
   const auto stages = static_cast<int64_t>(run_.stages().size());
+  LoadedBlocks blocks(shards);
   for (; counters().stage < stages; ++counters().stage, counters().batches_in_stage = 0) {
     GRAB_RETURN_IF_ERROR(run_.RunStage(
-                                 shards, whole, label,
+                                 blocks, whole, label,
                                  [&](const Batch& batch) { return RateFactor(batch); },
                                  [] { return true; })
                              .status());

@@ -132,11 +132,11 @@ StreamOptions TrainSession::StageOptions(const Slice& slice) {
   return options;
 }
 
-StatusOr<bool> TrainSession::RunStage(const ShardSet& shards, const Slice& slice,
+StatusOr<bool> TrainSession::RunStage(LoadedBlocks& blocks, const Slice& slice,
                                       const std::string& label,
                                       const std::function<double(const Batch&)>& rate_factor,
                                       const std::function<StatusOr<bool>()>& after_step) {
-  BatchStream stream(shards, stage() == Stage::kSparse ? *sparse_builder_ : *builder_,
+  BatchStream stream(blocks, stage() == Stage::kSparse ? *sparse_builder_ : *builder_,
                      StageOptions(slice));
   for (int64_t i = 0; i < counters().batches_in_stage; ++i) {
     GRAB_RETURN_IF_ERROR(stream.Skip().status());

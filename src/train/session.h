@@ -44,7 +44,7 @@ class TrainSession {
   // Trains the current stage (counters.stage) on the training targets of `slice` that it has not
   // trained yet, until `after_step` returns false or none is left; then returns whether none is
   // left. `rate_factor`: of a batch about to be trained. `label`: for the progress line.
-  StatusOr<bool> RunStage(const ShardSet& shards, const Slice& slice, const std::string& label,
+  StatusOr<bool> RunStage(LoadedBlocks& blocks, const Slice& slice, const std::string& label,
                           const std::function<double(const Batch&)>& rate_factor,
                           const std::function<StatusOr<bool>()>& after_step);
 

@@ -20,6 +20,7 @@ class Trainer {
           Progress& progress)
       : options_(options),
         shards_(shards),
+        blocks_(shards),
         run_(config, options.session, std::move(spec), progress),
         valid_targets_(static_cast<int64_t>(CountTargets(shards, Split::kValid))) {}
 
@@ -46,6 +47,7 @@ class Trainer {
 
   const TrainOptions& options_;
   const ShardSet& shards_;
+  LoadedBlocks blocks_;
   TrainSession run_;
   std::vector<Slice> slices_;
   std::optional<ItemPopularity> popularity_;  // of the next-item objective
@@ -114,7 +116,7 @@ StatusOr<bool> Trainer::RunSlice() {
                                    counters().pass + 1, "/", run_.train().passes);
   if (slices_.size() > 1) absl::StrAppend(&label, ", slice ", slice + 1, "/", slices_.size());
   return run_.RunStage(
-      shards_, slices_[slice], label, [&](const Batch& batch) { return RateFactor(batch); },
+      blocks_, slices_[slice], label, [&](const Batch& batch) { return RateFactor(batch); },
       [&] { return AfterStep(); });
 }
 

@@ -173,7 +173,8 @@ TEST(BatchPass, EveryLabelIsTrainedOnceWhenItIsFinal) {
       if (!options.impressions) plan.channels = {{0, 5, 0}};
       const auto builder = BatchBuilder::Create(*spec, plan);
       ASSERT_TRUE(builder.ok()) << builder.status();
-      BatchStream stream(**set, *builder, options);
+      LoadedBlocks blocks(**set);
+      BatchStream stream(blocks, *builder, options);
       const Answers trained = Trained(stream, pass);
       ASSERT_TRUE(trained == ExpectedOf(rows, delay_s, pass))
           << "pass " << passes << ", [" << pass.from_ms << ", " << pass.to_ms

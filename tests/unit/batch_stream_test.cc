@@ -64,6 +64,7 @@ class BatchStreamTest : public ::testing::Test {
     auto set = ShardSet::Open(dir_.path());
     ASSERT_TRUE(set.ok()) << set.status();
     set_ = *std::move(set);
+    blocks_ = std::make_unique<LoadedBlocks>(*set_);
     PackPlan plan;
     plan.channels = {{0, 4, 0}, {3, 3, 60000}};
     plan.layers = 2;
@@ -85,7 +86,7 @@ class BatchStreamTest : public ::testing::Test {
   }
 
   BatchStream Stream(const StreamOptions& options) const {
-    return BatchStream(*set_, options.impressions ? *no_history_ : *history_, options);
+    return BatchStream(*blocks_, options.impressions ? *no_history_ : *history_, options);
   }
 
   std::vector<Batch> All(const StreamOptions& options) const {
@@ -112,6 +113,7 @@ class BatchStreamTest : public ::testing::Test {
   TokenSpec spec_;
   std::vector<uint64_t> targets_;  // event ids, ascending
   std::unique_ptr<ShardSet> set_;
+  std::unique_ptr<LoadedBlocks> blocks_;  // of all streams, one after another
   std::unique_ptr<BatchBuilder> history_;
   std::unique_ptr<BatchBuilder> no_history_;
 };
@@ -301,6 +303,32 @@ TEST_F(BatchStreamTest, PrefetcherCanBeDestroyedEarly) {
         ASSERT_TRUE(batch.ok() && batch->has_value());
       }
     }
+  }
+}
+
+// Sets that overlap in part, wholly and not at all: each block is what the shards hold, and one
+// that was there stays where it was.
+TEST_F(BatchStreamTest, LoadedBlocksAreReadOnce) {
+  const std::vector<ShardSet::BlockRef>& all = set_->blocks();
+  ASSERT_GE(all.size(), 4u);
+  const size_t middle = all.size() / 2;
+  std::vector<const UserBlock*> before(all.size(), nullptr);
+  for (const auto& [begin, end] : {std::pair<size_t, size_t>{0, middle + 1},
+                                   {middle - 1, all.size()},
+                                   {middle - 1, all.size()},
+                                   {0, 1},
+                                   {0, 0},
+                                   {0, all.size()}}) {
+    const auto loaded = blocks_->Load(
+        {all.begin() + static_cast<ptrdiff_t>(begin), all.begin() + static_cast<ptrdiff_t>(end)});
+    ASSERT_TRUE(loaded.ok()) << loaded.status();
+    std::vector<const UserBlock*> now(all.size(), nullptr);
+    for (size_t i = begin; i < end; ++i) {
+      now[i] = (*loaded)[i - begin];
+      EXPECT_TRUE(before[i] == nullptr || now[i] == before[i]);
+      EXPECT_EQ(now[i]->events.event_id, set_->Read(all[i])->events.event_id);
+    }
+    before = now;
   }
 }
 
