@@ -5,8 +5,6 @@
 
 #include <algorithm>
 #include <charconv>
-#include <filesystem>
-#include <functional>
 #include <nlohmann/json.hpp>
 #include <utility>
 
@@ -360,33 +358,14 @@ StatusOr<std::vector<std::string>> PruneCheckpoints(const std::string& dir, uint
   return removed;
 }
 
-namespace {
-
-StatusOr<std::vector<std::string>> ForEachAfter(
-    const std::string& dir, uint64_t step,
-    const std::function<Status(const std::string& path)>& remove) {
+StatusOr<std::vector<std::string>> RemoveCheckpointsAfter(const std::string& dir, uint64_t step) {
   GRAB_ASSIGN_OR_RETURN(const std::vector<uint64_t> steps, CheckpointSteps(dir));
   std::vector<std::string> removed;
   for (auto newest = steps.rbegin(); newest != steps.rend() && *newest > step; ++newest) {
     removed.push_back(CheckpointPath(dir, *newest));
-    GRAB_RETURN_IF_ERROR(remove(removed.back()));
+    GRAB_RETURN_IF_ERROR(RemoveCheckpoint(removed.back()));
   }
   return removed;
-}
-
-}  // namespace
-
-StatusOr<std::vector<std::string>> RemoveCheckpointsAfter(const std::string& dir, uint64_t step) {
-  return ForEachAfter(dir, step, RemoveCheckpoint);
-}
-
-StatusOr<std::vector<std::string>> SetAsideCheckpointsAfter(const std::string& dir, uint64_t step) {
-  return ForEachAfter(dir, step, [&](const std::string& path) -> Status {
-    const std::string aside =
-        JoinPath(dir, absl::StrCat("damaged-", std::filesystem::path(path).filename().string()));
-    GRAB_RETURN_IF_ERROR(RemoveAll(aside));
-    return RenameDurably(path, aside);
-  });
 }
 
 }  // namespace grab

@@ -106,9 +106,7 @@ StatusOr<Checkpoint> OpenLatestCheckpoint(const std::string& dir,
 // kill leaves no half-removed checkpoint under its name.
 StatusOr<std::vector<std::string>> PruneCheckpoints(const std::string& dir, uint64_t keep);
 
-// For a writer that goes on from `step`, and will write later ones again: removes those that are
-// later, or keeps them as damaged-step-N, in place of one of that name. Returns the paths they had.
+// Removes those of later steps, damaged ones too, and returns their paths, newest first.
 StatusOr<std::vector<std::string>> RemoveCheckpointsAfter(const std::string& dir, uint64_t step);
-StatusOr<std::vector<std::string>> SetAsideCheckpointsAfter(const std::string& dir, uint64_t step);
 
 }  // namespace grab

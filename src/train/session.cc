@@ -2,7 +2,6 @@
 
 #include "base/file.h"
 #include "base/threads.h"
-#include "checkpoint/checkpoint.h"
 #include "checkpoint/model_files.h"
 #include "config/config.h"
 #include "train/table_options.h"
@@ -38,10 +37,6 @@ Status TrainSession::Open(const ItemPopularity* popularity) {
   std::vector<std::string> skipped;
   if (options_.resume) {
     GRAB_RETURN_IF_ERROR(LoadRunState(Path("checkpoints"), spec_, train_, state_, skipped));
-    // The steps of damaged ones come again, and must find room.
-    GRAB_RETURN_IF_ERROR(
-        SetAsideCheckpointsAfter(Path("checkpoints"), static_cast<uint64_t>(counters().step))
-            .status());
     if (counters().stage >= static_cast<int64_t>(stages_.size())) {
       return absl::InvalidArgumentError(absl::StrCat(
           options_.out_dir, ": stands in stage ", counters().stage + 1, ", the config gives ",

@@ -168,6 +168,19 @@ TEST(Checkpoint, PruneKeepsTheNewestUsable) {
   EXPECT_THAT(PruneCheckpoints(TestPath("no_such_folder"), 1).value(), IsEmpty());
 }
 
+TEST(Checkpoint, RemoveAfterTakesLaterStepsDamagedOrNot) {
+  const std::string dir = FreshDir("after");
+  for (const uint64_t step : {1, 2, 10, 100}) CommitStep(dir, step);
+  WritePlainFile(JoinPath(dir, "step-five"), "mine");
+  ASSERT_TRUE(RemoveAll(JoinPath(dir, "step-000000000010/weights.safetensors")).ok());
+  EXPECT_THAT(RemoveCheckpointsAfter(dir, 100).value(), IsEmpty());
+  EXPECT_THAT(RemoveCheckpointsAfter(dir, 2).value(),
+              ElementsAre(JoinPath(dir, "step-000000000100"), JoinPath(dir, "step-000000000010")));
+  EXPECT_THAT(ListDirectory(dir).value(),
+              ElementsAre("step-000000000001", "step-000000000002", "step-five"));
+  EXPECT_THAT(RemoveCheckpointsAfter(dir, 0).value().size(), 2u);
+}
+
 TEST(Checkpoint, LatestIsByStepAndReportsWhatItSkips) {
   const std::string dir = FreshDir("latest");
   CommitStep(dir, 9);
