@@ -20,8 +20,11 @@ std::vector<Run> Ways(const CurveOptions& options) {
     settings.insert(settings.end(), passes.begin(), passes.end());
     return Run{name, "grab", settings, ""};
   };
-  return {way("curve, end to end", {"mode=end_to_end"}), way("curve, sts", {"mode=sts"}),
-          way("curve, sts without slices", {"mode=sts", "slice_s=0"})};
+  return {way("curve, end to end", {"mode=end_to_end"}),
+          way("curve, sts", {"mode=sts"}),
+          way("curve, sts without slices", {"mode=sts", "slice_s=0"}),
+          way("curve, end to end, tables restarted", {"mode=end_to_end", "restart_tables=true"}),
+          way("curve, sts, tables restarted", {"mode=sts", "restart_tables=true"})};
 }
 
 StatusOr<Curve> ReadCurve(const CurveOptions& options, const Run& run) {
@@ -129,7 +132,7 @@ std::vector<Figure> CurvesFigures(const CurveOptions& options, const std::vector
     const auto lowest = std::min_element(
         curve.valid.begin(), curve.valid.end(),
         [](const Curve::Point& a, const Curve::Point& b) { return a.loss < b.loss; });
-    const std::string way = absl::StrReplaceAll(curve.way, {{" ", "_"}});
+    const std::string way = absl::StrReplaceAll(curve.way, {{", ", "_"}, {" ", "_"}});
     Figure figure = Single({absl::StrCat(options.data.name, "_", way, "_overfit_logloss"),
                             "nats",
                             {curve.valid.back().loss - lowest->loss}});

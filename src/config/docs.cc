@@ -11,7 +11,7 @@ namespace {
 constexpr char kIntroduction[] =
     R"(# Settings
 
-This page is written by `grab config docs` from `src/config/settings.h`; a test keeps it in step.
+This page is written by `grab config docs` from the declarations in `src/config`; a test keeps it in step.
 
 A config is one TOML file. What it does not name keeps its default. `--set key=value` overrides a setting from the
 command line; elements of a list of tables are named by index from 0 or by their `name`:

@@ -122,7 +122,7 @@ Status ReadDense(const std::string& path, RunState& state) {
 
 RunState::RunState(const ModelSpec& spec, const TrainConfig& config)
     : net(spec, static_cast<uint64_t>(config.seed), torch::kFloat32, HeadWeights(spec, config)),
-      tables(MakeTables(spec, config)),
+      tables(MakeTables(spec, config, 0)),
       optimiser(net.weights(), config.weight_decay) {}
 
 StatusOr<bool> SaveRunState(RunState& state, const ModelSpec& spec, const std::string& dir,
@@ -147,8 +147,8 @@ Status LoadRunState(const std::string& dir, const ModelSpec& spec, const TrainCo
     return absl::InvalidArgumentError(absl::StrCat(
         checkpoint.dir, ": was trained with another model or schema than this config gives"));
   }
-  state.tables = MakeTables(spec, config);
   GRAB_RETURN_IF_ERROR(ReadCounters(checkpoint, state.counters));
+  state.tables = MakeTables(spec, config, state.counters.pass);
   GRAB_RETURN_IF_ERROR(ReadDense(JoinPath(checkpoint.dir, kWeightsFile), state));
   return ReadTables(JoinPath(checkpoint.dir, kTablesFile), spec.tokens.tables, state.tables);
 }

@@ -45,9 +45,16 @@ TableOptions OptionsOf(const TableSpec& spec, const TrainConfig& config) {
 
 }  // namespace
 
-std::vector<EmbeddingTable> MakeTables(const ModelSpec& spec, const TrainConfig& config) {
+std::vector<EmbeddingTable> MakeTables(const ModelSpec& spec, const TrainConfig& config,
+                                       int64_t pass) {
   std::vector<EmbeddingTable> tables;
-  for (const TableSpec& table : spec.tokens.tables) tables.emplace_back(OptionsOf(table, config));
+  for (const TableSpec& table : spec.tokens.tables) {
+    TableOptions options = OptionsOf(table, config);
+    if (config.restart_tables && pass > 0) {
+      options.seed = HashCombine(options.seed, static_cast<uint64_t>(pass));
+    }
+    tables.emplace_back(std::move(options));
+  }
   return tables;
 }
 

@@ -1,6 +1,7 @@
 // The embedding tables of a run, from its settings.
 #pragma once
 
+#include <cstdint>
 #include <vector>
 
 #include "base/status.h"
@@ -14,8 +15,10 @@ namespace grab {
 // A budget has to hold as many rows of its table, or of every table.
 inline constexpr uint64_t kBudgetRowsMin = 1024;
 
-// One per spec.tokens.tables, empty yet.
-std::vector<EmbeddingTable> MakeTables(const ModelSpec& spec, const TrainConfig& config);
+// One per spec.tokens.tables, empty yet. Rows of a pass (from 0) that starts with empty tables
+// (restart_tables) have first values of their own, as in MEDA (arXiv 2305.19531).
+std::vector<EmbeddingTable> MakeTables(const ModelSpec& spec, const TrainConfig& config,
+                                       int64_t pass);
 
 // What only the model's tables tell: a setting for a table that the model lacks, and budgets that
 // hold too little. InvalidArgument naming the setting and what it needs at least.

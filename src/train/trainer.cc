@@ -9,6 +9,7 @@
 #include "eval/scores.h"
 #include "train/schedule.h"
 #include "train/session.h"
+#include "train/table_options.h"
 #include "train/tensor_memory.h"
 
 namespace grab {
@@ -107,6 +108,9 @@ void Trainer::Advance() {
   now.validations_in_pass = 0;
   now.table_validations_in_pass = 0;
   now.finished = ++now.pass == run_.train().passes;
+  if (!now.finished && run_.train().restart_tables) {
+    run_.state().tables = MakeTables(run_.spec(), run_.train(), now.pass);
+  }
 }
 
 // One stage of the current slice; whether it is complete.

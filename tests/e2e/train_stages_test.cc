@@ -1,7 +1,8 @@
 // Sequence-Then-Sparse, step by step: a run that keeps a checkpoint of every step. In the sequence
 // stage the tables' file does not change by a bit; in the sparse stage no weight of the model and
 // none of its moments does; what a stage trains changes in every step. Both sparse stages, resume
-// in the middle of each stage, and the heads' absence from the export.
+// in the middle of each stage, tables that restart with a pass, and the heads' absence from the
+// export.
 #include <gtest/gtest.h>
 
 #include <map>
@@ -42,9 +43,10 @@ class StagesTest : public ::testing::Test {
   }
 
   static Status TrainTo(const std::string& mode, const std::string& name, bool resume,
-                        int64_t steps_max) {
+                        int64_t steps_max, bool restart_tables = false) {
     Config config = *config_;
     config.grab.train.mode = mode;
+    config.grab.train.restart_tables = restart_tables;
     TrainOptions options;
     options.session.kind = ModelKind::kGrab;
     options.shards_dir = dir_->File("shards");
@@ -54,10 +56,12 @@ class StagesTest : public ::testing::Test {
     return Train(config, options, NoProgress());
   }
 
-  // A step's checkpoint: the stage of the step after it, and a hash of each side of the model.
+  // A step's checkpoint: pass and stage of the step after it, a hash of each side of the model, and
+  // the rows of all tables.
   struct Snapshot {
-    int64_t stage = 0;
+    int64_t pass = 0, stage = 0;
     uint64_t tables = 0, model = 0, sparse_head = 0;
+    int64_t rows = 0;
   };
   static Snapshot Read(const std::string& name, uint64_t step) {
     char folder[64];
@@ -66,9 +70,16 @@ class StagesTest : public ::testing::Test {
     const auto checkpoint = OpenCheckpoint(dir_->File(name) + folder);
     EXPECT_TRUE(checkpoint.ok()) << checkpoint.status();
     Snapshot snapshot;
-    snapshot.stage = nlohmann::json::parse(checkpoint->state_json)["stage"].get<int64_t>();
+    const auto state = nlohmann::json::parse(checkpoint->state_json);
+    snapshot.pass = state["pass"].get<int64_t>();
+    snapshot.stage = state["stage"].get<int64_t>();
     for (const CheckpointFile& file : checkpoint->files) {
       if (file.name == kTablesFile) snapshot.tables = file.checksum;
+    }
+    const auto tables = SafetensorsReader::Open(*checkpoint->Path(kTablesFile));
+    EXPECT_TRUE(tables.ok());
+    for (const TensorInfo& tensor : (*tables)->tensors()) {
+      if (tensor.name.ends_with(".keys")) snapshot.rows += tensor.shape[0];
     }
     const auto reader = SafetensorsReader::Open(*checkpoint->Path(kWeightsFile));
     EXPECT_TRUE(reader.ok());
@@ -84,6 +95,22 @@ class StagesTest : public ::testing::Test {
     return snapshot;
   }
 
+  static uint64_t LastStep(const std::string& name) {
+    const auto latest = LatestCheckpoint(dir_->File(name) + "/checkpoints");
+    EXPECT_TRUE(latest.ok() && latest->checkpoint.has_value());
+    return latest->checkpoint->step;
+  }
+
+  static void ExpectSameEnd(const std::string& name, const std::string& other) {
+    const auto a = LatestCheckpoint(dir_->File(name) + "/checkpoints");
+    const auto b = LatestCheckpoint(dir_->File(other) + "/checkpoints");
+    ASSERT_EQ(a->checkpoint->step, b->checkpoint->step);
+    for (size_t i = 0; i < a->checkpoint->files.size(); ++i) {
+      EXPECT_EQ(a->checkpoint->files[i].checksum, b->checkpoint->files[i].checksum)
+          << a->checkpoint->files[i].name;
+    }
+  }
+
   static TempDir* dir_;
   static Config* config_;
 };
@@ -96,11 +123,10 @@ TEST_F(StagesTest, WhatAStageFreezesDoesNotChangeByABit) {
     SCOPED_TRACE(mode);
     const Status status = TrainTo(mode, mode, false, 0);
     ASSERT_TRUE(status.ok()) << status;
-    const auto latest = LatestCheckpoint(dir_->File(mode) + "/checkpoints");
-    ASSERT_TRUE(latest.ok() && latest->checkpoint.has_value());
+    const uint64_t steps = LastStep(mode);
     std::map<int64_t, int> steps_of_stage;
     Snapshot before = Read(mode, 1);
-    for (uint64_t step = 2; step <= latest->checkpoint->step; ++step) {
+    for (uint64_t step = 2; step <= steps; ++step) {
       const Snapshot after = Read(mode, step);
       // A checkpoint says which stage the next step is of.
       ++steps_of_stage[before.stage];
@@ -122,8 +148,7 @@ TEST_F(StagesTest, WhatAStageFreezesDoesNotChangeByABit) {
 
 TEST_F(StagesTest, ResumesInTheMiddleOfEitherStage) {
   ASSERT_TRUE(TrainTo("sts", "whole", false, 0).ok());
-  const auto whole = LatestCheckpoint(dir_->File("whole") + "/checkpoints");
-  const uint64_t steps = whole->checkpoint->step;
+  const uint64_t steps = LastStep("whole");
   std::map<int64_t, uint64_t> a_step_in;
   for (uint64_t step = 2; step < steps; ++step) {
     const int64_t stage = Read("whole", step).stage;
@@ -136,15 +161,34 @@ TEST_F(StagesTest, ResumesInTheMiddleOfEitherStage) {
     ASSERT_TRUE(TrainTo("sts", name, false, static_cast<int64_t>(step)).ok());
     const Status status = TrainTo("sts", name, true, 0);
     ASSERT_TRUE(status.ok()) << status;
-    const auto resumed = LatestCheckpoint(dir_->File(name) + "/checkpoints");
-    ASSERT_EQ(resumed->checkpoint->step, steps);
-    for (size_t i = 0; i < whole->checkpoint->files.size(); ++i) {
-      EXPECT_EQ(resumed->checkpoint->files[i].checksum, whole->checkpoint->files[i].checksum)
-          << whole->checkpoint->files[i].name;
-    }
+    ExpectSameEnd(name, "whole");
   }
   const Status other = TrainTo("end_to_end", "stopped-1", true, 0);
   EXPECT_FALSE(other.ok()) << "a run does not change its mode";
+}
+
+TEST_F(StagesTest, TablesThatRestartBeginTheSecondPassEmpty) {
+  const Status status = TrainTo("sts", "restarted", false, 0, true);
+  ASSERT_TRUE(status.ok()) << status;
+  const uint64_t steps = LastStep("restarted");
+  uint64_t second_pass = 1;
+  while (second_pass < steps && Read("restarted", second_pass).pass == 0) ++second_pass;
+  ASSERT_LT(second_pass, steps);
+  // The unknown rows are what is left.
+  const auto spec = ReadSpec(dir_->File("restarted") + "/" + kSpecFile);
+  ASSERT_TRUE(spec.ok());
+  const auto tables = static_cast<int64_t>(spec->tokens.tables.size());
+  EXPECT_EQ(Read("restarted", second_pass).rows, tables);
+  EXPECT_GT(Read("restarted", second_pass - 1).rows, 10 * tables);
+  EXPECT_GT(Read("restarted", steps).rows, 10 * tables);
+
+  // Resumed in the second pass, new rows start as in it, not as in the first.
+  uint64_t sparse = second_pass;
+  while (sparse < steps && Read("restarted", sparse).rows == tables) ++sparse;
+  ASSERT_LT(sparse, steps);
+  ASSERT_TRUE(TrainTo("sts", "stopped", false, static_cast<int64_t>(sparse), true).ok());
+  ASSERT_TRUE(TrainTo("sts", "stopped", true, 0, true).ok());
+  ExpectSameEnd("stopped", "restarted");
 }
 
 TEST_F(StagesTest, TheHeadsOfTrainingAreInNoExport) {

@@ -10,6 +10,7 @@
 #include "train/loss.h"
 #include "train/schedule.h"
 #include "train/stage.h"
+#include "train/table_options.h"
 #include "train/tensor_memory.h"
 
 namespace grab {
@@ -194,6 +195,25 @@ TEST(DualLoss, IsHeldUntilThePlateauThenDecays) {
   const DualLossState before = state;
   ObserveLoss(config, 0.1, 25, 900, state);
   EXPECT_EQ(state.plateau_at, before.plateau_at);
+}
+
+// Otherwise a pass could know a row of the one before by what it started with.
+TEST(MakeTables, RowsOfAPassThatRestartsStartDifferently) {
+  ModelSpec spec;
+  spec.tokens.tables = {{"item", 8}};
+  const auto first_values = [&](bool restart_tables, int64_t pass) {
+    TrainConfig config;
+    config.restart_tables = restart_tables;
+    EmbeddingTable table = std::move(MakeTables(spec, config, pass)[0]);
+    std::vector<float> values(8);
+    table.Read(table.FindOrInsert(7), values.data());
+    return values;
+  };
+  EXPECT_EQ(first_values(true, 0), first_values(false, 0));
+  EXPECT_EQ(first_values(true, 1), first_values(true, 1));
+  EXPECT_NE(first_values(true, 1), first_values(true, 0));
+  EXPECT_NE(first_values(true, 2), first_values(true, 1));
+  EXPECT_EQ(first_values(false, 1), first_values(false, 0));
 }
 
 TEST(Stages, OfEachMode) {
