@@ -20,8 +20,7 @@ std::vector<Run> Ways(const CurveOptions& options) {
     settings.insert(settings.end(), passes.begin(), passes.end());
     return Run{name, "grab", settings, ""};
   };
-  return {way("curve, end to end", {"mode=end_to_end"}),
-          way("curve, sts", {"mode=sts"}),
+  return {way("curve, end to end", {"mode=end_to_end"}), way("curve, sts", {"mode=sts"}),
           way("curve, sts without slices", {"mode=sts", "slice_s=0"}),
           way("curve, end to end, tables restarted", {"mode=end_to_end", "restart_tables=true"}),
           way("curve, sts, tables restarted", {"mode=sts", "restart_tables=true"})};
