@@ -154,6 +154,11 @@ StatusOr<LoadedModel> LoadDense(const std::string& path) {
 
 StatusOr<LoadedModel> LoadModel(const std::string& path) {
   GRAB_ASSIGN_OR_RETURN(LoadedModel loaded, LoadDense(path));
+  if (!IsServed(loaded.model.spec.kind)) {
+    return absl::InvalidArgumentError(absl::StrCat(path, ": is a model of kind '",
+                                                   ModelKindName(loaded.model.spec.kind),
+                                                   "', which only grab train trains and scores"));
+  }
   GRAB_ASSIGN_OR_RETURN(const Checkpoint checkpoint,
                         OpenCheckpoint(loaded.dir, CheckpointCheck::kSizes));
   GRAB_RETURN_IF_ERROR(LoadTables(checkpoint, loaded.model));

@@ -21,6 +21,7 @@ void AddEval(CLI::App& app, Command& command);
 void AddExport(CLI::App& app, Command& command);
 void AddScore(CLI::App& app, Command& command);
 void AddRun(CLI::App& app, Command& command);
+void AddCompare(CLI::App& app, Command& command);
 
 // `grab train` is another binary with options of its own, so main hands it the arguments unparsed.
 // Returns only when grab-train cannot be started.

@@ -36,6 +36,7 @@ int Main(int argc, char** argv) {
       "  grab COMMAND --help                                          what one command does");
   Command command;
   AddRun(app, command);
+  AddCompare(app, command);
   AddSimulate(app, command);
   AddPrepare(app, command);
   AddInspect(app, command);

@@ -82,10 +82,6 @@ class Members {
 
 json OrNull(const std::optional<double>& value) { return value ? json(*value) : json(nullptr); }
 
-std::string Digits(const std::optional<double>& value, int digits) {
-  return value ? absl::StrFormat("%.*f", digits, *value) : "-";
-}
-
 // Of one member over the runs.
 std::optional<double> Mean(const std::vector<RunMetrics>& runs,
                            std::optional<double> RunMetrics::*member) {
@@ -122,6 +118,11 @@ StatusOr<RunMetrics> ReadRunMetrics(const std::string& path) {
   GRAB_ASSIGN_OR_RETURN(run.tokens_per_second, whole.Number("tokens_per_second"));
   GRAB_ASSIGN_OR_RETURN(run.wall_seconds, whole.Number("wall_seconds"));
   GRAB_ASSIGN_OR_RETURN(run.test_rows, whole.Count("test_rows"));
+  GRAB_ASSIGN_OR_RETURN(run.scores_per_second, whole.Number("scores_per_second"));
+  GRAB_ASSIGN_OR_RETURN(run.dense_weights, whole.Count("dense_weights"));
+  GRAB_ASSIGN_OR_RETURN(const Members tables, whole.Object("tables"));
+  GRAB_ASSIGN_OR_RETURN(run.table_rows, tables.Count("rows"));
+  GRAB_ASSIGN_OR_RETURN(run.table_bytes, tables.Count("bytes"));
   GRAB_ASSIGN_OR_RETURN(const Members test, whole.Object("test"));
   GRAB_ASSIGN_OR_RETURN(run.auc, test.Metric("auc"));
   GRAB_ASSIGN_OR_RETURN(run.gauc, test.Metric("gauc"));
@@ -159,6 +160,8 @@ StatusOr<ModelResult> MeanOverSeeds(const std::vector<int64_t>& seeds,
   }
   result.mean.tokens_per_second = Mean(runs, &RunMetrics::tokens_per_second);
   result.mean.wall_seconds = Mean(runs, &RunMetrics::wall_seconds);
+  result.mean.scores_per_second = Mean(runs, &RunMetrics::scores_per_second);
+  for (const RunMetrics& run : runs) result.auc_by_seed.push_back(run.auc);
   result.auc_sd = AucSd(runs);
   return result;
 }
@@ -168,27 +171,36 @@ StatusOr<double> ReadScoreParity(const std::string& path) {
   return Members(path, "", object).Number("score_parity_max_abs_diff");
 }
 
+json ToJson(const ModelResult& result) {
+  const RunMetrics& mean = result.mean;
+  json model = {{"model", mean.model},
+                {"auc", OrNull(mean.auc)},
+                {"gauc", OrNull(mean.gauc)},
+                {"gauc_by", mean.gauc_by},
+                {"logloss", OrNull(mean.logloss)},
+                {"ne", OrNull(mean.ne)},
+                {"pcoc", OrNull(mean.pcoc)},
+                {"train_rows", mean.train_rows},
+                {"test_rows", mean.test_rows},
+                {"tokens_per_second", mean.tokens_per_second},
+                {"wall_seconds", mean.wall_seconds},
+                {"scores_per_second", mean.scores_per_second},
+                {"dense_weights", mean.dense_weights},
+                {"table_rows", mean.table_rows},
+                {"table_bytes", mean.table_bytes},
+                {"seeds", result.seeds}};
+  for (const std::optional<double>& auc : result.auc_by_seed) {
+    model["auc_by_seed"].push_back(OrNull(auc));
+  }
+  if (mean.auc_frozen.has_value()) model["auc_frozen"] = *mean.auc_frozen;
+  if (mean.gauc_frozen.has_value()) model["gauc_frozen"] = *mean.gauc_frozen;
+  if (result.auc_sd.has_value()) model["auc_sd"] = *result.auc_sd;
+  return model;
+}
+
 json ToJson(const Results& results) {
   json models = json::array();
-  for (const ModelResult& result : results.models) {
-    const RunMetrics& mean = result.mean;
-    json model = {{"model", mean.model},
-                  {"auc", OrNull(mean.auc)},
-                  {"gauc", OrNull(mean.gauc)},
-                  {"gauc_by", mean.gauc_by},
-                  {"logloss", OrNull(mean.logloss)},
-                  {"ne", OrNull(mean.ne)},
-                  {"pcoc", OrNull(mean.pcoc)},
-                  {"train_rows", mean.train_rows},
-                  {"test_rows", mean.test_rows},
-                  {"tokens_per_second", mean.tokens_per_second},
-                  {"wall_seconds", mean.wall_seconds},
-                  {"seeds", result.seeds}};
-    if (mean.auc_frozen.has_value()) model["auc_frozen"] = *mean.auc_frozen;
-    if (mean.gauc_frozen.has_value()) model["gauc_frozen"] = *mean.gauc_frozen;
-    if (result.auc_sd.has_value()) model["auc_sd"] = *result.auc_sd;
-    models.push_back(std::move(model));
-  }
+  for (const ModelResult& result : results.models) models.push_back(ToJson(result));
   json object = {{"models", std::move(models)},
                  {"score_parity_max_abs_diff", results.score_parity_max_abs_diff},
                  {"hardware", {{"cpu", results.cpu}, {"threads", results.threads}}},

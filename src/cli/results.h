@@ -1,4 +1,5 @@
-// What `grab run` found: the table on the screen and results.json.
+// What training runs found, as tables on the screen and as JSON: results.json of `grab run`;
+// comparison.h builds on it.
 #pragma once
 
 #include <cstdint>
@@ -28,6 +29,10 @@ struct RunMetrics {
   uint64_t test_rows = 0;
   double tokens_per_second = 0.0;
   double wall_seconds = 0.0;
+  double scores_per_second = 0.0;  // of the test, by the training side
+  uint64_t dense_weights = 0;
+  uint64_t table_rows = 0;
+  uint64_t table_bytes = 0;  // with optimiser state
 };
 
 // From the metrics.json of a training run. Errors name the file and the key.
@@ -36,7 +41,8 @@ StatusOr<RunMetrics> ReadRunMetrics(const std::string& path);
 // A model over its seeds.
 struct ModelResult {
   std::vector<int64_t> seeds;
-  RunMetrics mean;               // a metric undefined for one seed is undefined
+  RunMetrics mean;  // a metric undefined for one seed is undefined
+  std::vector<std::optional<double>> auc_by_seed;
   std::optional<double> auc_sd;  // sample standard deviation; nullopt with one seed
 };
 
@@ -58,6 +64,7 @@ struct Results {
 // The "score_parity_max_abs_diff" of the file that `grab score --compare` writes.
 StatusOr<double> ReadScoreParity(const std::string& path);
 
+nlohmann::json ToJson(const ModelResult& result);
 nlohmann::json ToJson(const Results& results);
 std::string ToText(const Results& results);
 

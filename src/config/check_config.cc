@@ -367,38 +367,48 @@ Problem CheckFieldOfKind(const Config& config, const std::string& key, const std
   return CheckKnown(key, name, absl::StrCat(kind, " field"), known);
 }
 
-Problem CheckObjective(const Config& config) {
-  const TrainConfig& train = config.grab.train;
+Problem CheckObjective(const Config& config, const std::string& key, const TrainConfig& train) {
   if (!train.pairwise.value_field.empty()) {
-    GRAB_RETURN_IF_PROBLEM(CheckFieldOfKind(config, "grab.train.pairwise.value_field",
+    GRAB_RETURN_IF_PROBLEM(CheckFieldOfKind(config, key + ".pairwise.value_field",
                                             train.pairwise.value_field, "number"));
   }
   if (train.objective != "next_item") return std::nullopt;
-  if (train.mode != "end_to_end") {
-    return At("grab.train.mode", "the next_item objective needs \"end_to_end\"");
+  if (key != "grab.train") {
+    return At(key + ".objective", "only GRAB can be trained on the next item, expected \"labels\"");
   }
-  return CheckFieldOfKind(config, "grab.train.next_item.field", train.next_item.field, "id");
+  if (train.mode != "end_to_end") {
+    return At(key + ".mode", "the next_item objective needs \"end_to_end\"");
+  }
+  return CheckFieldOfKind(config, key + ".next_item.field", train.next_item.field, "id");
 }
 
-Problem CheckGrab(const Config& config) {
-  const ModelConfig& model = config.grab.model;
+// A model that reads a user's history.
+Problem CheckSequenceModel(const Config& config, const std::string& name,
+                           const ModelRunConfig& run) {
+  const ModelConfig& model = run.model;
   if (model.d_model % model.heads != 0) {
-    return At("grab.model.heads",
+    return At(name + ".model.heads",
               absl::StrCat("should divide d_model = ", model.d_model, ", got ", model.heads));
   }
-  GRAB_RETURN_IF_PROBLEM(CheckNames("grab.model.channel", model.channels, model.channels.size()));
+  const std::string channel_key = name + ".model.channel";
+  const size_t channels_max = name == "grab" ? model.channels.size() : 1;
+  GRAB_RETURN_IF_PROBLEM(CheckNames(channel_key, model.channels, channels_max));
   for (size_t c = 0; c < model.channels.size(); ++c) {
     const std::vector<std::string>& actions = model.channels[c].actions;
     for (size_t i = 0; i < actions.size(); ++i) {
-      GRAB_RETURN_IF_PROBLEM(CheckKnown(absl::StrCat("grab.model.channel.", c, ".actions.", i),
+      GRAB_RETURN_IF_PROBLEM(CheckKnown(absl::StrCat(channel_key, ".", c, ".actions.", i),
                                         actions[i], "action", NamesOf(config.actions)));
     }
   }
-  GRAB_RETURN_IF_PROBLEM(CheckTrain(config, "grab.train", config.grab.train));
-  if (config.grab.train.batch != "packed") {
-    return At("grab.train.batch", "GRAB reads a user's history and needs \"packed\"");
+  if (!model.search.field.empty()) {
+    GRAB_RETURN_IF_PROBLEM(
+        CheckFieldOfKind(config, name + ".model.search.field", model.search.field, "id"));
   }
-  return CheckObjective(config);
+  GRAB_RETURN_IF_PROBLEM(CheckTrain(config, name + ".train", run.train));
+  if (run.train.batch != "packed") {
+    return At(name + ".train.batch", "the model reads a user's history and needs \"packed\"");
+  }
+  return CheckObjective(config, name + ".train", run.train);
 }
 
 Problem CheckEval(const Config& config) {
@@ -430,7 +440,14 @@ std::optional<ConfigProblem> FindProblem(const Config& config) {
   GRAB_RETURN_IF_PROBLEM(CheckSplit(config));
   GRAB_RETURN_IF_PROBLEM(CheckFollow(config));
   GRAB_RETURN_IF_PROBLEM(CheckDlrm(config));
-  GRAB_RETURN_IF_PROBLEM(CheckGrab(config));
+  for (const auto& [name, run] : {std::pair{"din", &config.din},
+                                  {"sim", &config.sim},
+                                  {"eta", &config.eta},
+                                  {"twin", &config.twin},
+                                  {"hstu", &config.hstu},
+                                  {"grab", &config.grab}}) {
+    GRAB_RETURN_IF_PROBLEM(CheckSequenceModel(config, name, *run));
+  }
   return CheckEval(config);
 }
 

@@ -29,6 +29,30 @@ struct ChannelConfig {
   }
 };
 
+// How DIN, SIM, ETA and TWIN choose what a candidate attends to.
+struct SearchConfig {
+  int64_t recent = 50;
+  int64_t found = 50;
+  std::string field;
+  int64_t hash_bits = 64;
+
+  template <class V>
+  void Visit(V& v) {
+    v.Setting("recent", recent, "Newest events of the window that a candidate attends to.",
+              Between(1, 1 << 20));
+    v.Setting("found", found,
+              "SIM, ETA, TWIN: events found in the whole window that it attends to as well.",
+              Between(1, 1 << 20));
+    v.Setting("field", field,
+              "SIM: an id field; events that share its value with the candidate are found (hard "
+              "search). Empty: those whose embedding has the largest product with the candidate's "
+              "(soft search).",
+              Anything());
+    v.Setting("hash_bits", hash_bits, "ETA: bits of the hash that events are compared by.",
+              Between(1, 64));
+  }
+};
+
 struct ModelConfig {
   int64_t embedding_dim = 16;
   int64_t tokenizer_hidden = 128;
@@ -44,6 +68,7 @@ struct ModelConfig {
   double time_max_s = 2592000.0;
   std::vector<int64_t> head_hidden = {64};
   std::vector<ChannelConfig> channels;
+  SearchConfig search;
 
   template <class V>
   void Visit(V& v) {
@@ -70,7 +95,9 @@ struct ModelConfig {
     v.Setting("time_max_s", time_max_s, "Age from which all history is in the last time bucket.",
               Between(2, 1e12));
     v.Setting("head_hidden", head_hidden, "Hidden widths of the head's MLP.", Between(1, 65536));
-    v.List("channel", channels, "Channels of history; none: one channel of all events.");
+    v.List("channel", channels,
+           "Channels of history; none: one channel of all events. Models but GRAB have one.");
+    v.Section("search", search, "What DIN, SIM, ETA and TWIN attend to.");
   }
 };
 

@@ -97,6 +97,11 @@ struct Config {
   SimulateConfig simulate;
   FollowConfig follow;
   ModelRunConfig dlrm = WithoutStages();
+  ModelRunConfig din;
+  ModelRunConfig sim;
+  ModelRunConfig eta;
+  ModelRunConfig twin;
+  ModelRunConfig hstu;
   ModelRunConfig grab;
   EvalConfig eval;
 
@@ -114,6 +119,11 @@ struct Config {
     v.Section("simulate", simulate, "The ad world.");
     v.Section("follow", follow, "Training that follows a growing log.");
     v.Section("dlrm", dlrm, "The DLRM baseline.");
+    v.Section("din", din, "DIN: a candidate attends to the newest events (docs/zoo.md).");
+    v.Section("sim", sim, "SIM: DIN beside events found by field or by embedding.");
+    v.Section("eta", eta, "ETA: DIN beside events found by hash.");
+    v.Section("twin", twin, "TWIN: DIN beside events found by the attention's own relevance.");
+    v.Section("hstu", hstu, "HSTU: layers of pointwise attention with position and time bias.");
     v.Section("grab", grab, "GRAB.");
     v.Section("eval", eval, "Evaluation.");
   }

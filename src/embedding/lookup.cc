@@ -10,7 +10,7 @@
 namespace grab {
 namespace {
 
-constexpr uint32_t kNowhere = std::numeric_limits<uint32_t>::max();
+constexpr uint32_t kNowhere = BatchLookup::kNowhere;
 
 // Keys found, and rows read, at a time: what is found is still near when it is read.
 constexpr size_t kBlockKeys = 512;
@@ -88,6 +88,7 @@ std::vector<std::vector<Lookup::Column>> Lookup::ColumnsOf(const Batch& batch,
                                                            BatchLookup& lookup) const {
   std::vector<std::vector<Column>> columns(spec_.tables.size());
   lookup.unique_rows.resize(spec_.tables.size());
+  lookup.unknown_place.assign(spec_.tables.size(), kNowhere);
   uint64_t draws = 0;
   const auto add = [&](const TokenColumns& view, std::vector<std::vector<uint32_t>>& index) {
     index.resize(view.columns.size());
@@ -217,7 +218,7 @@ void Lookup::UniqueRowsOf(size_t table, const std::vector<Column>& columns, bool
   unique.reserve(rows.size());
   std::vector<uint32_t>& places = scratch_[table].order;
   places.resize(rows.size());
-  uint32_t unknown = kNowhere;
+  uint32_t& unknown = lookup.unknown_place[table];
   for (size_t i = 0; i < rows.size(); ++i) {
     const bool again = rows[i] == EmbeddingTable::kUnknownRow && unknown != kNowhere;
     places[i] = again ? unknown : static_cast<uint32_t>(unique.size());

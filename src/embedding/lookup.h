@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <memory>
 #include <vector>
 
@@ -16,11 +17,14 @@
 namespace grab {
 
 struct BatchLookup {
+  static constexpr uint32_t kNowhere = std::numeric_limits<uint32_t>::max();
+
   std::vector<std::vector<uint32_t>> unique_rows;  // per table, in the order of first appearance
   // Per column of Batch::partial and Batch::full: for every pair, its place in unique_rows of the
   // slot's table.
   std::vector<std::vector<uint32_t>> partial_index;
   std::vector<std::vector<uint32_t>> full_index;
+  std::vector<uint32_t> unknown_place;  // per table: of the unknown row; kNowhere: it is not read
   // Per table f32 [unique rows, dim], if they were asked for. A Lookup writes its next batch's to
   // the same memory once nobody else holds it.
   std::vector<std::shared_ptr<AlignedBuffer>> values;

@@ -2,28 +2,10 @@
 
 #include <cmath>
 
+#include "absl/strings/str_join.h"
+
 namespace grab {
 namespace {
-
-void AddLayer(const std::string& prefix, const ModelSpec& spec, std::vector<WeightSpec>& weights) {
-  const int64_t d = spec.d_model;
-  AddNormWeights(prefix + "attention.norm", d, weights);
-  if (spec.latent_width > 0)
-    AddLinearWeights(prefix + "attention.latent", spec.latent_width, d, weights);
-  AddLinearWeights(prefix + "attention.qkv", 3 * d, spec.latent_width > 0 ? spec.latent_width : d,
-                   weights);
-  AddLinearWeights(prefix + "attention.out", d, d, weights);
-  const auto codebook = [&](const char* name, int64_t buckets) {
-    weights.push_back(
-        {prefix + "attention.codebook_" + name, {spec.heads, buckets, spec.head_width()}});
-  };
-  codebook("position", spec.position_buckets);
-  codebook("time", spec.time_buckets);
-  codebook("action", spec.action_classes());
-  AddNormWeights(prefix + "ffn.norm", d, weights);
-  AddLinearWeights(prefix + "ffn.hidden", spec.ffn_hidden, d, weights);
-  AddLinearWeights(prefix + "ffn.out", d, spec.ffn_hidden, weights);
-}
 
 StatusOr<ChannelSpec> MakeChannel(const ChannelConfig& config, const Schema& schema) {
   ChannelSpec channel;
@@ -52,6 +34,33 @@ Status CheckRange(const char* name, double value, double min, double max) {
       absl::StrCat("model spec: ", name, " is ", value, ", expected ", min, " to ", max));
 }
 
+Status CheckSearch(const ModelSpec& spec) {
+  const SearchSpec& search = spec.search;
+  GRAB_RETURN_IF_ERROR(CheckRange("search.recent", search.recent, 1, 1 << 20));
+  GRAB_RETURN_IF_ERROR(CheckRange("search.found", search.found, 1, 1 << 20));
+  GRAB_RETURN_IF_ERROR(CheckRange("search.hash_bits", search.hash_bits, 1, 64));
+  const auto slots = static_cast<double>(spec.tokens.slots.size());
+  GRAB_RETURN_IF_ERROR(CheckRange("search.slot", search.slot, -1, slots - 1));
+  if (search.slot < 0) return absl::OkStatus();
+  const TokenSlot& slot = spec.tokens.slots[static_cast<size_t>(search.slot)];
+  if (slot.kind == SlotKind::kId && slot.partial && slot.full) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat("model.search.field: '", slot.name,
+                   "' should be an id field that events and candidates both have"));
+}
+
+StatusOr<SearchSpec> MakeSearch(const SearchConfig& config, const TokenSpec& tokens) {
+  SearchSpec search{config.recent, config.found, -1, config.hash_bits};
+  if (config.field.empty()) return search;
+  const TokenSlot* slot = tokens.FindSlot(config.field);
+  if (slot == nullptr) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("model.search.field: there is no field '", config.field, "'"));
+  }
+  search.slot = slot - tokens.slots.data();
+  return search;
+}
+
 Status CheckSizes(const ModelSpec& spec) {
   GRAB_RETURN_IF_ERROR(CheckRange("tokenizer_hidden", spec.tokenizer_hidden, 1, 65536));
   GRAB_RETURN_IF_ERROR(CheckRange("d_model", spec.d_model, 1, 65536));
@@ -61,9 +70,10 @@ Status CheckSizes(const ModelSpec& spec) {
   for (const int64_t width : spec.head_hidden) {
     GRAB_RETURN_IF_ERROR(CheckRange("head_hidden", width, 1, 65536));
   }
-  if (spec.kind == ModelKind::kDlrm) return CheckRange("channels", spec.channels.size(), 0, 0);
+  if (!HasHistory(spec.kind)) return CheckRange("channels", spec.channels.size(), 0, 0);
   GRAB_RETURN_IF_ERROR(CheckRange("partial token width", spec.tokens.PartialWidth(), 1, 1 << 20));
-  GRAB_RETURN_IF_ERROR(CheckRange("channels", spec.channels.size(), 1, 64));
+  const double channels_max = spec.kind == ModelKind::kGrab ? 64 : 1;
+  GRAB_RETURN_IF_ERROR(CheckRange("channels", spec.channels.size(), 1, channels_max));
   GRAB_RETURN_IF_ERROR(CheckRange("layers", spec.layers, 1, 256));
   GRAB_RETURN_IF_ERROR(CheckRange("heads", spec.heads, 1, 256));
   GRAB_RETURN_IF_ERROR(CheckRange("ffn_hidden", spec.ffn_hidden, 1, 1 << 20));
@@ -79,6 +89,33 @@ Status CheckSizes(const ModelSpec& spec) {
     return absl::InvalidArgumentError(absl::StrCat("model spec: heads (", spec.heads,
                                                    ") must divide d_model (", spec.d_model, ")"));
   }
+  return AttendsToChosen(spec.kind) ? CheckSearch(spec) : absl::OkStatus();
+}
+
+// What only models with history have.
+Status AddHistory(const ModelConfig& model, const Schema& schema, ModelSpec& spec) {
+  std::vector<ChannelConfig> channels = model.channels;
+  if (channels.empty()) {
+    channels.emplace_back();
+    channels[0].name = "all";
+  }
+  for (const ChannelConfig& channel : channels) {
+    GRAB_ASSIGN_OR_RETURN(ChannelSpec added, MakeChannel(channel, schema));
+    spec.channels.push_back(std::move(added));
+  }
+  spec.layers = AttendsToChosen(spec.kind) ? 1 : model.layers;
+  spec.heads = model.heads;
+  spec.ffn_hidden = model.ffn_hidden;
+  spec.position_buckets = model.position_buckets;
+  spec.time_buckets = model.time_buckets;
+  spec.time_max_s = model.time_max_s;
+  if (spec.kind == ModelKind::kGrab) {
+    spec.latent_width = model.latent_width;
+    spec.pre_norm = model.norm == "pre";
+    spec.target_mix = model.target_mix;
+  }
+  if (!AttendsToChosen(spec.kind)) return absl::OkStatus();
+  GRAB_ASSIGN_OR_RETURN(spec.search, MakeSearch(model.search, spec.tokens));
   return absl::OkStatus();
 }
 
@@ -91,32 +128,9 @@ PackPlan ModelSpec::Plan() const {
   return plan;
 }
 
-std::vector<WeightSpec> ModelSpec::Weights() const {
-  std::vector<WeightSpec> weights;
-  const auto channel_count = static_cast<int64_t>(channels.size());
-  if (kind == ModelKind::kGrab) {
-    AddGateMlpWeights("tokenizer.partial", tokens.PartialWidth(), tokenizer_hidden, d_model,
-                      weights);
-  }
-  AddGateMlpWeights("tokenizer.full", tokens.FullWidth(), tokenizer_hidden, d_model, weights);
-  for (int64_t layer = 0; layer < layers; ++layer) {
-    for (size_t c = 0; c < channels.size(); ++c) AddLayer(LayerPrefix(c, layer), *this, weights);
-    if (mixes()) {
-      AddLinearWeights(absl::StrCat("mix.", layer), channel_count * d_model,
-                       channel_count * d_model, weights);
-    }
-  }
-  for (size_t c = 0; pre_norm && c < channels.size(); ++c) {
-    AddNormWeights(absl::StrCat("channel.", c, ".norm"), d_model, weights);
-  }
-  AddHeadWeights("head", d_model * std::max<int64_t>(1, channel_count), head_hidden,
-                 static_cast<int64_t>(tasks.size()), weights);
-  return weights;
-}
-
 StatusOr<ModelSpec> ModelSpec::FromConfig(const Config& config, ModelKind kind,
                                           const Schema& schema) {
-  const ModelConfig& model = kind == ModelKind::kDlrm ? config.dlrm.model : config.grab.model;
+  const ModelConfig& model = RunConfigOf(config, kind).model;
   ModelSpec spec;
   spec.kind = kind;
   GRAB_ASSIGN_OR_RETURN(spec.tokens, TokenSpec::FromConfig(config, schema, model.embedding_dim));
@@ -124,26 +138,7 @@ StatusOr<ModelSpec> ModelSpec::FromConfig(const Config& config, ModelKind kind,
   spec.tokenizer_hidden = model.tokenizer_hidden;
   spec.d_model = model.d_model;
   spec.head_hidden = model.head_hidden;
-  if (kind == ModelKind::kGrab) {
-    std::vector<ChannelConfig> channels = model.channels;
-    if (channels.empty()) {
-      channels.emplace_back();
-      channels[0].name = "all";
-    }
-    for (const ChannelConfig& channel : channels) {
-      GRAB_ASSIGN_OR_RETURN(ChannelSpec added, MakeChannel(channel, schema));
-      spec.channels.push_back(std::move(added));
-    }
-    spec.layers = model.layers;
-    spec.heads = model.heads;
-    spec.ffn_hidden = model.ffn_hidden;
-    spec.latent_width = model.latent_width;
-    spec.position_buckets = model.position_buckets;
-    spec.time_buckets = model.time_buckets;
-    spec.time_max_s = model.time_max_s;
-    spec.pre_norm = model.norm == "pre";
-    spec.target_mix = model.target_mix;
-  }
+  if (HasHistory(kind)) GRAB_RETURN_IF_ERROR(AddHistory(model, schema, spec));
   GRAB_RETURN_IF_ERROR(CheckSizes(spec));
   return spec;
 }
@@ -174,6 +169,12 @@ nlohmann::json ModelSpec::ToJson() const {
                          {"pre_norm", pre_norm},
                          {"target_mix", target_mix}};
   if (latent_width > 0) json["latent_width"] = latent_width;
+  if (AttendsToChosen(kind)) {
+    json["search"] = {{"recent", search.recent},
+                      {"found", search.found},
+                      {"slot", search.slot},
+                      {"hash_bits", search.hash_bits}};
+  }
   return json;
 }
 
@@ -246,18 +247,69 @@ StatusOr<ModelSpec> ModelSpec::FromJson(const nlohmann::json& json) {
   spec.time_max_s = json["time_max_s"].get<double>();
   spec.pre_norm = json["pre_norm"].get<bool>();
   spec.target_mix = json["target_mix"].get<bool>();
+  if (AttendsToChosen(spec.kind)) {
+    const nlohmann::json search = json.value("search", nlohmann::json());
+    for (const char* key : {"recent", "found", "slot", "hash_bits"}) {
+      if (!search.is_object() || !search.contains(key) || !search[key].is_number_integer()) {
+        return invalid(absl::StrCat("'search.", key, "' must be an integer"));
+      }
+    }
+    spec.search = {search["recent"].get<int64_t>(), search["found"].get<int64_t>(),
+                   search["slot"].get<int64_t>(), search["hash_bits"].get<int64_t>()};
+  }
   GRAB_RETURN_IF_ERROR(CheckSizes(spec));
   return spec;
 }
 
-StatusOr<ModelKind> ParseModelKind(const std::string& name) {
-  if (name == "dlrm") return ModelKind::kDlrm;
-  if (name == "grab") return ModelKind::kGrab;
-  return absl::InvalidArgumentError(
-      absl::StrCat("unknown model '", name, "', expected dlrm or grab"));
+const char* ModelKindName(ModelKind kind) {
+  switch (kind) {
+    case ModelKind::kDlrm:
+      return "dlrm";
+    case ModelKind::kDin:
+      return "din";
+    case ModelKind::kSim:
+      return "sim";
+    case ModelKind::kEta:
+      return "eta";
+    case ModelKind::kTwin:
+      return "twin";
+    case ModelKind::kHstu:
+      return "hstu";
+    case ModelKind::kGrab:
+      return "grab";
+  }
+  return "";
 }
 
-const char* ModelKindName(ModelKind kind) { return kind == ModelKind::kDlrm ? "dlrm" : "grab"; }
+StatusOr<ModelKind> ParseModelKind(const std::string& name) {
+  std::vector<std::string> known;
+  for (const ModelKind kind : kModelKinds) {
+    if (name == ModelKindName(kind)) return kind;
+    known.emplace_back(ModelKindName(kind));
+  }
+  return absl::InvalidArgumentError(
+      absl::StrCat("unknown model '", name, "', expected one of ", absl::StrJoin(known, ", ")));
+}
+
+const ModelRunConfig& RunConfigOf(const Config& config, ModelKind kind) {
+  switch (kind) {
+    case ModelKind::kDlrm:
+      return config.dlrm;
+    case ModelKind::kDin:
+      return config.din;
+    case ModelKind::kSim:
+      return config.sim;
+    case ModelKind::kEta:
+      return config.eta;
+    case ModelKind::kTwin:
+      return config.twin;
+    case ModelKind::kHstu:
+      return config.hstu;
+    case ModelKind::kGrab:
+      return config.grab;
+  }
+  return config.grab;
+}
 
 std::string LayerPrefix(size_t channel, int64_t layer) {
   return absl::StrCat("channel.", channel, ".layer.", layer, ".");

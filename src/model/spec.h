@@ -19,11 +19,41 @@ namespace grab {
 enum class ModelKind : uint8_t {
   kDlrm,  // full token -> GateMLP -> head
   kGrab,  // history and candidates through channels of causal attention -> head
+  // Trained and scored for comparison only (docs/zoo.md): in no export, no engine.
+  kDin,
+  kSim,
+  kEta,
+  kTwin,
+  kHstu,
 };
+
+inline constexpr ModelKind kModelKinds[] = {ModelKind::kDlrm, ModelKind::kDin,  ModelKind::kSim,
+                                            ModelKind::kEta,  ModelKind::kTwin, ModelKind::kHstu,
+                                            ModelKind::kGrab};
+
+inline bool HasHistory(ModelKind kind) { return kind != ModelKind::kDlrm; }
+inline bool IsServed(ModelKind kind) {
+  return kind == ModelKind::kDlrm || kind == ModelKind::kGrab;
+}
+// A candidate attends to chosen events, in one step (train/target_attention.h).
+inline bool AttendsToChosen(ModelKind kind) {
+  return kind == ModelKind::kDin || kind == ModelKind::kSim || kind == ModelKind::kEta ||
+         kind == ModelKind::kTwin;
+}
+// Of those, the ones that search beyond the newest events.
+inline bool Searches(ModelKind kind) { return AttendsToChosen(kind) && kind != ModelKind::kDin; }
 
 struct ChannelSpec {
   std::string name;
   ChannelPlan plan;
+};
+
+// SearchConfig in the terms of a model.
+struct SearchSpec {
+  int64_t recent = 0;
+  int64_t found = 0;
+  int64_t slot = -1;  // of TokenSpec::slots: what found events share with the candidate; -1: none
+  int64_t hash_bits = 0;
 };
 
 struct ModelSpec {
@@ -33,7 +63,7 @@ struct ModelSpec {
   int64_t tokenizer_hidden = 0;
   int64_t d_model = 0;
   std::vector<int64_t> head_hidden;
-  // The rest is kGrab's.
+  // The rest is of models with history. Those but kGrab have one channel and do not read all of it.
   std::vector<ChannelSpec> channels;
   int64_t layers = 0;
   int64_t heads = 0;
@@ -44,6 +74,7 @@ struct ModelSpec {
   double time_max_s = 0.0;
   bool pre_norm = true;
   bool target_mix = true;
+  SearchSpec search;  // AttendsToChosen(kind)
 
   int64_t head_width() const { return d_model / heads; }
   int64_t action_classes() const { return ActionClasses(tokens.schema.actions.size()); }
@@ -52,13 +83,13 @@ struct ModelSpec {
   int64_t DistanceMax(size_t c) const { return channels[c].plan.window_len; }
   PackPlan Plan() const;
 
-  // Every dense weight, in a fixed order:
+  // Every dense weight, in a fixed order. Of kDlrm and kGrab:
   //   tokenizer.{partial,full}.norm.{scale,shift} .hidden.{weight,bias} .out.{weight,bias}
   //   .gate.{weight,bias} channel.C.layer.L.attention.norm.* .latent.{weight,bias} (with a latent)
   //   .qkv.{weight,bias} .out.{weight,bias}
   //   .codebook_{position,time,action} channel.C.layer.L.ffn.norm.* .hidden.{weight,bias}
   //   .out.{weight,bias} mix.L.{weight,bias}    channel.C.norm.* (pre-norm)    head.I.{weight,bias}
-  // Codebooks are [heads, buckets, head_width].
+  // Codebooks are [heads, buckets, head_width]. Of the others: train/target_attention.h, hstu.h.
   std::vector<WeightSpec> Weights() const;
 
   static StatusOr<ModelSpec> FromConfig(const Config& config, ModelKind kind, const Schema& schema);
@@ -66,8 +97,11 @@ struct ModelSpec {
   static StatusOr<ModelSpec> FromJson(const nlohmann::json& json);
 };
 
-StatusOr<ModelKind> ParseModelKind(const std::string& name);  // "dlrm", "grab"
-const char* ModelKindName(ModelKind kind);
+const char* ModelKindName(ModelKind kind);  // "dlrm", "din"..., "grab"
+StatusOr<ModelKind> ParseModelKind(const std::string& name);
+
+// The settings of a kind: [NAME] of the config.
+const ModelRunConfig& RunConfigOf(const Config& config, ModelKind kind);
 
 // "channel.C.layer.L."
 std::string LayerPrefix(size_t channel, int64_t layer);

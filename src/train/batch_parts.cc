@@ -20,7 +20,7 @@ double SegmentCost(const ModelSpec& spec, const Batch& batch, size_t segment) {
   const uint32_t full_begin = batch.full_offsets[segment];
   const uint32_t full_end = batch.full_offsets[segment + 1];
   double cost = (full_end - full_begin) * token_cost(spec.tokens.FullWidth());
-  if (spec.kind == ModelKind::kDlrm) return cost;
+  if (!HasHistory(spec.kind)) return cost;
   cost += (batch.partial_offsets[segment + 1] - batch.partial_offsets[segment]) *
           token_cost(spec.tokens.PartialWidth());
   const double row_cost = d * (4.0 * d + 2.0 * static_cast<double>(spec.ffn_hidden));
@@ -154,6 +154,7 @@ std::vector<BatchPart> SplitBatch(const ModelSpec& spec, const Batch& batch,
     part.batch.full = EmptyTokens(spec.tokens, batch.full);
     part.lookup.partial_index.resize(lookup.partial_index.size());
     part.lookup.full_index.resize(lookup.full_index.size());
+    part.lookup.unknown_place = lookup.unknown_place;
     part.batch.channels.resize(batch.channels.size());
     for (ChannelBatch& channel : part.batch.channels) channel.segment_offsets.push_back(0);
     part.batch.partial_offsets.push_back(0);

@@ -196,7 +196,9 @@ Status Follower::EndPass() {
   return saved ? RemoveOldPasses() : absl::OkStatus();
 }
 
+// What no server can load (IsServed) is trained and scored, not released.
 Status Follower::Release() {
+  if (!IsServed(run_.spec().kind)) return absl::OkStatus();
   const bool full = (counters().pass - 1) % follow_.full_every == 0;
   GRAB_ASSIGN_OR_RETURN(
       const std::string dir,
@@ -234,6 +236,12 @@ Status Follow(const Config& config, const FollowOptions& options, Progress& prog
   if (config.follow.from.empty()) {
     return absl::InvalidArgumentError(
         "follow.from: --follow needs the time its first pass starts at");
+  }
+  if (RunConfigOf(config, options.session.kind).train.restart_tables) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(ModelKindName(options.session.kind),
+                     ".train.restart_tables: a pass over a log that grows sees no label twice and "
+                     "goes on from the tables it finds; expected false"));
   }
   GRAB_ASSIGN_OR_RETURN(const Schema schema, Schema::FromConfig(config));
   GRAB_ASSIGN_OR_RETURN(ModelSpec spec,

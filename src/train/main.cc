@@ -49,7 +49,8 @@ int Main(int argc, char** argv) {
   bool follows = false;
   app.add_option("--config", config_path, "Config file")->required();
   app.add_option("--set", overrides, "Override a setting: key=value")->allow_extra_args(false);
-  app.add_option("--model", model, "What to train: dlrm or grab")->required();
+  app.add_option("--model", model, "What to train: dlrm, din, sim, eta, twin, hstu or grab")
+      ->required();
   CLI::Option* shards =
       app.add_option("--shards", options.shards_dir, "Folder written by grab prepare");
   app.add_option("--out", session.out_dir, "Run folder")->required();

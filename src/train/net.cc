@@ -1,6 +1,8 @@
 #include "train/net.h"
 
+#include "train/hstu.h"
 #include "train/ops.h"
+#include "train/target_attention.h"
 
 namespace grab {
 namespace {
@@ -27,15 +29,26 @@ Net Net::Alias(Precision precision) const {
 NetOutputs Net::Run(const Batch& batch, const BatchLookup& lookup,
                     const std::vector<torch::Tensor>& rows, bool histories) const {
   NetOutputs outputs;
-  const auto token = [&](const char* name, const TokenColumns& view,
-                         const std::vector<std::vector<uint32_t>>& index) {
-    return GateMlp(w_, name, PoolTokens(spec_.tokens, view, index, rows), precision_);
+  const auto tokens = [&](const char* name, const TokenColumns& view,
+                          const std::vector<std::vector<uint32_t>>& index) {
+    const torch::Tensor slots = PoolTokens(spec_.tokens, view, index, rows);
+    return Tokens{slots, GateMlp(w_, name, slots, precision_)};
   };
-  outputs.full = token("tokenizer.full", batch.full, lookup.full_index);
-  torch::Tensor z = outputs.full;
-  if (spec_.kind == ModelKind::kGrab) {
-    const torch::Tensor partial = token("tokenizer.partial", batch.partial, lookup.partial_index);
-    z = torch::cat(Channels(batch, partial, outputs.full, histories, outputs), 1);
+  const Tokens full = tokens("tokenizer.full", batch.full, lookup.full_index);
+  outputs.full = full.token;
+  torch::Tensor z = full.token;
+  if (HasHistory(spec_.kind)) {
+    const Tokens partial = tokens("tokenizer.partial", batch.partial, lookup.partial_index);
+    if (spec_.kind == ModelKind::kGrab) {
+      z = torch::cat(Channels(batch, partial.token, full.token, histories, outputs), 1);
+    } else if (spec_.kind == ModelKind::kHstu) {
+      z = Hstu(spec_, w_, precision_, batch, full.token, partial.token);
+    } else {
+      const AttendedTarget attended =
+          TargetAttention(spec_, w_, precision_, batch, lookup, full, partial);
+      z = attended.inputs;
+      outputs.search_logits = attended.search_logits;
+    }
   }
   outputs.logits = Mlp(w_, "head", spec_.head_hidden.size(), z);
   return outputs;

@@ -1,4 +1,4 @@
-// The training forward of a ModelSpec in libtorch: GRAB or DLRM, f32 (or f64 for gradient checks).
+// The training forward of a ModelSpec in libtorch, f32 (or f64 for gradient checks).
 #pragma once
 
 #include <torch/torch.h>
@@ -18,6 +18,7 @@ namespace grab {
 struct NetOutputs {
   torch::Tensor logits;  // [batch.full.rows, tasks]
   torch::Tensor full;    // the candidates' tokens before any channel [batch.full.rows, d_model]
+  torch::Tensor search_logits;  // AttendedTarget's; undefined of most models
   // Per channel the state of every partial row after the last layer [partial rows, d_model]; only
   // if asked for.
   std::vector<torch::Tensor> histories;

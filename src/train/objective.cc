@@ -47,6 +47,9 @@ Objective Objectives::Of(Stage stage, const Batch& batch, const BatchLookup& loo
           total = total +
                   base_weight * LabelLoss(BaseLogits(net, outputs.full), part.batch, row_weights);
         }
+        if (outputs.search_logits.defined()) {
+          total = total + LabelLoss(outputs.search_logits, part.batch, row_weights);
+        }
         if (pair_scale > 0.0) {
           total = total + pair_scale * PairwiseLoss(outputs.logits, FindPagePairs(part.batch));
         }

@@ -18,7 +18,7 @@ constexpr size_t kPrefetchedBatches = 4;
 TrainSession::TrainSession(const Config& config, const SessionOptions& options, ModelSpec spec,
                            Progress& progress)
     : config_(config),
-      train_(options.kind == ModelKind::kDlrm ? config.dlrm.train : config.grab.train),
+      train_(RunConfigOf(config, options.kind).train),
       options_(options),
       spec_(std::move(spec)),
       progress_(progress),
@@ -226,12 +226,16 @@ Status TrainSession::LogSkipped(const std::vector<std::string>& skipped) {
 
 nlohmann::json TrainSession::Metrics() {
   const StepSeconds& seconds = steps_->seconds();
+  int64_t dense_weights = 0;
+  for (const WeightSpec& weight : spec_.Weights()) dense_weights += weight.elements();
   return {{"model", ModelKindName(spec_.kind)},
           {"mode", train_.mode},
           {"steps", counters().step},
           {"best_step", counters().best_step},
           {"train_tokens", counters().tokens},
           {"threads", counters().threads},
+          {"dense_weights", dense_weights},
+          {"tables", DescribeTables(state_.tables)},
           {"step_peak_bytes", steps_->step_peak_bytes()},
           {"tokens_per_second", static_cast<double>(counters().tokens) / counters().train_seconds},
           {"train_seconds", counters().train_seconds},

@@ -229,8 +229,11 @@ Status Trainer::Finish() {
   }
   const auto test_targets = static_cast<int64_t>(CountTargets(shards_, Split::kTest));
   metrics["test_rows"] = test_targets;
+  metrics["scores_per_second"] = 0.0;
   if (test_targets > 0 && run_.train().objective == "labels") {
+    const Stopwatch scoring;
     GRAB_RETURN_IF_ERROR(evaluate("test", Split::kTest, false, "test_scores.csv"));
+    metrics["scores_per_second"] = static_cast<double>(test_targets) / scoring.Seconds();
     GRAB_RETURN_IF_ERROR(evaluate("test_frozen", Split::kTest, true, nullptr));
   }
   metrics["wall_seconds"] = wall_.Seconds();

@@ -97,6 +97,17 @@ TEST_F(Configs, Kuairand) {
   EXPECT_NEAR(clicks / (228329 - 5460), 0.4419, 5460.0 / 228329);
 }
 
+TEST_F(Configs, MlLatestSmall) {
+  GRAB_DATA_OR_SKIP(folder, "ml_latest_small");
+  ASSERT_NO_FATAL_FAILURE(PrepareConfig("ml_latest_small", folder));
+  EXPECT_EQ(report_.events, 100836u);
+  EXPECT_EQ(report_.users, 610u);
+  EXPECT_EQ(report_.rejects.total(), 0u);
+  EXPECT_EQ(report_.targets[0], 0u);
+  EXPECT_EQ(CountLabels(Split::kTrain) + CountLabels(Split::kValid) + CountLabels(Split::kTest),
+            48580u);
+}
+
 TEST_F(Configs, Ml100k) {
   GRAB_DATA_OR_SKIP(folder, "ml100k");
   ASSERT_NO_FATAL_FAILURE(PrepareConfig("ml100k", folder));

@@ -54,14 +54,21 @@ TEST_F(FollowTest, ADeltaLoadsAsTheModelThatIsInTraining) {
   EXPECT_EQ(steps->size(), 2u) << "the fourth, whole, and the fifth";
 }
 
-TEST_F(FollowTest, NeedsATimeToStartFrom) {
-  Config config = *config_;
-  config.follow.from.clear();
-  FollowOptions options;
-  options.session.out_dir = dir_->File("nowhere");
-  const Status status = Follow(config, options, NoProgress());
-  EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << status;
-  EXPECT_NE(status.message().find("follow.from"), absl::string_view::npos) << status;
+TEST_F(FollowTest, RefusesSettingsThatMakeNoSense) {
+  const auto expect_refused = [](const Config& config, const char* key) {
+    FollowOptions options;
+    options.session.out_dir = dir_->File("nowhere");
+    const Status status = Follow(config, options, NoProgress());
+    EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << status;
+    EXPECT_NE(status.message().find(key), absl::string_view::npos) << status;
+    EXPECT_FALSE(Exists(dir_->File("nowhere")));
+  };
+  Config no_start = *config_;
+  no_start.follow.from.clear();
+  expect_refused(no_start, "follow.from");
+  Config restarting = *config_;
+  restarting.grab.train.restart_tables = true;
+  expect_refused(restarting, "grab.train.restart_tables");
 }
 
 }  // namespace

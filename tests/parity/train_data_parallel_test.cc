@@ -45,8 +45,12 @@ struct Case {
 
   Gradients Whole() const {
     const std::vector<torch::Tensor> rows = GatherRows(model.tables, lookup, true);
-    const torch::Tensor loss =
-        LabelLoss(net.Forward(batch, lookup, rows), batch, RowWeights(batch, kTaskWeights));
+    const std::vector<double> weights = RowWeights(batch, kTaskWeights);
+    const NetOutputs outputs = net.Run(batch, lookup, rows, false);
+    torch::Tensor loss = LabelLoss(outputs.logits, batch, weights);
+    if (outputs.search_logits.defined()) {
+      loss = loss + LabelLoss(outputs.search_logits, batch, weights);
+    }
     loss.backward();
     return Take(loss.item<double>(), net, rows);
   }
@@ -56,7 +60,7 @@ struct Case {
     const Objectives objectives(model.spec, config, kTaskWeights, nullptr);
     const BatchLoss loss =
         workers.Backward(batch, lookup, rows, objectives.Of(Stage::kJoint, batch, lookup, 0.0, 1));
-    EXPECT_EQ(loss.total, loss.main);
+    if (model.spec.kind != ModelKind::kSim) EXPECT_EQ(loss.total, loss.main);
     return Take(loss.total, net, rows);
   }
 
@@ -66,15 +70,19 @@ struct Case {
   BatchLookup lookup;
 };
 
-void ExpectNear(const Gradients& actual, const Gradients& expected) {
-  EXPECT_NEAR(actual.loss, expected.loss, 2e-5 * (1.0 + std::abs(expected.loss)));
+// HSTU's norm after pointwise attention divides by the spread of six sums that may nearly cancel,
+// and so enlarges the rounding of products over other numbers of rows.
+double Tolerance(ModelKind kind) { return kind == ModelKind::kHstu ? 2e-4 : 2e-5; }
+
+void ExpectNear(const Gradients& actual, const Gradients& expected, double tolerance) {
+  EXPECT_NEAR(actual.loss, expected.loss, tolerance * (1.0 + std::abs(expected.loss)));
   ASSERT_EQ(actual.tensors.size(), expected.tensors.size());
   for (size_t i = 0; i < actual.tensors.size(); ++i) {
     ASSERT_EQ(actual.tensors[i].defined(), expected.tensors[i].defined()) << "tensor " << i;
     if (!actual.tensors[i].defined() || actual.tensors[i].numel() == 0) continue;
     const double largest = expected.tensors[i].abs().max().item<double>();
     EXPECT_LE((actual.tensors[i] - expected.tensors[i]).abs().max().item<double>(),
-              2e-5 * largest + 1e-9)
+              tolerance * largest + 1e-9)
         << "tensor " << i;
   }
 }
@@ -89,7 +97,7 @@ void ExpectSameBits(const Gradients& a, const Gradients& b) {
 }
 
 TEST(DataParallel, GradientsDoNotDependOnTheNumberOfWorkers) {
-  for (const ModelKind kind : {ModelKind::kGrab, ModelKind::kDlrm}) {
+  for (const ModelKind kind : kModelKinds) {
     for (uint64_t seed = 1; seed <= 4; ++seed) {
       const Case test(testing::MakeConfig(), kind, seed, 7, 40);
       const Gradients whole = test.Whole();
@@ -98,7 +106,7 @@ TEST(DataParallel, GradientsDoNotDependOnTheNumberOfWorkers) {
                      << ModelKindName(kind) << " seed " << seed << " workers " << workers);
         DataParallel parallel(test.model.spec, test.net, workers);
         const Gradients first = test.Parallel(parallel);
-        ExpectNear(first, whole);
+        ExpectNear(first, whole, Tolerance(kind));
         ExpectSameBits(first, test.Parallel(parallel));
       }
     }
@@ -135,7 +143,7 @@ TEST(DataParallel, Bf16GradientsAreNearThoseOfF32) {
 }
 
 TEST(DataParallel, LogitsComeBackInTheOrderOfRows) {
-  for (const ModelKind kind : {ModelKind::kGrab, ModelKind::kDlrm}) {
+  for (const ModelKind kind : kModelKinds) {
     const Case test(testing::MakeConfig(), kind, 5, 7, 40);
     torch::NoGradGuard no_grad;
     const std::vector<torch::Tensor> rows = GatherRows(test.model.tables, test.lookup, false);

@@ -20,7 +20,11 @@ void CheckModel(const Config& config, ModelKind kind, uint64_t seed) {
   const BatchLookup lookup = Lookup(model.spec.tokens).Find(batch, model.tables);
   const std::vector<torch::Tensor> rows = GatherRows(model.tables, lookup, true, torch::kFloat64);
   const auto loss = [&] {
-    return LabelLoss(net.Forward(batch, lookup, rows), batch, RowWeights(batch, {1.0, 0.5}));
+    const std::vector<double> weights = RowWeights(batch, {1.0, 0.5});
+    const NetOutputs outputs = net.Run(batch, lookup, rows, false);
+    const torch::Tensor main = LabelLoss(outputs.logits, batch, weights);
+    if (!outputs.search_logits.defined()) return main;
+    return main + LabelLoss(outputs.search_logits, batch, weights);
   };
   loss().backward();
   const auto value = [&] { return loss().item<double>(); };
@@ -38,6 +42,18 @@ TEST(Gradients, Grab) {
       config.grab.model.norm = norm;
       config.grab.model.latent_width = seed == 1 ? 0 : 3;
       CheckModel(config, ModelKind::kGrab, seed);
+    }
+  }
+}
+
+// What search finds has no gradient: the differences are too small to change it.
+TEST(Gradients, OthersOfTheZoo) {
+  for (const ModelKind kind :
+       {ModelKind::kDin, ModelKind::kSim, ModelKind::kEta, ModelKind::kTwin, ModelKind::kHstu}) {
+    for (uint64_t seed = 1; seed <= 2; ++seed) {
+      Config config = testing::MakeConfig();
+      if (seed == 1) config.sim.model.search.field = "ad";
+      CheckModel(config, kind, seed);
     }
   }
 }

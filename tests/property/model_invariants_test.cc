@@ -254,5 +254,48 @@ TEST(ModelSpecJson, TheLatentIsOptionalAndChecked) {
   }
 }
 
+TEST(ModelSpecJson, EveryKindComesBack) {
+  Config config = MakeConfig();
+  for (const char* field : {"", "ad"}) {
+    config.sim.model.search.field = field;
+    for (const ModelKind kind : kModelKinds) {
+      const auto spec = ModelSpec::FromConfig(config, kind, *Schema::FromConfig(config));
+      ASSERT_TRUE(spec.ok()) << spec.status();
+      const auto read = ModelSpec::FromJson(nlohmann::json::parse(spec->ToJson().dump()));
+      ASSERT_TRUE(read.ok()) << read.status();
+      EXPECT_EQ(read->kind, kind);
+      EXPECT_EQ(read->ToJson(), spec->ToJson());
+      EXPECT_EQ(read->Weights().size(), spec->Weights().size());
+      EXPECT_EQ(ParseModelKind(ModelKindName(kind)).value(), kind);
+    }
+  }
+}
+
+TEST(ModelSpecJson, SearchIsChecked) {
+  Config config = MakeConfig();
+  const auto spec = ModelSpec::FromConfig(config, ModelKind::kTwin, *Schema::FromConfig(config));
+  const nlohmann::json good = spec->ToJson();
+  ASSERT_TRUE(ModelSpec::FromJson(good).ok());
+  for (const char* key : {"recent", "found", "slot", "hash_bits"}) {
+    for (const nlohmann::json& wrong :
+         {nlohmann::json("5"), nlohmann::json(-2), nlohmann::json(0.5), nlohmann::json(1 << 30)}) {
+      nlohmann::json bad = good;
+      bad["search"][key] = wrong;
+      EXPECT_FALSE(ModelSpec::FromJson(bad).ok()) << key << " " << wrong;
+    }
+    nlohmann::json lacking = good;
+    lacking["search"].erase(key);
+    EXPECT_FALSE(ModelSpec::FromJson(lacking).ok()) << key;
+  }
+  // Fields that events and candidates do not share: several ids, and what only one of them has.
+  for (const char* field : {"tags", "user", "dwell", "none"}) {
+    config.sim.model.search.field = field;
+    EXPECT_FALSE(ModelSpec::FromConfig(config, ModelKind::kSim, *Schema::FromConfig(config)).ok())
+        << field;
+  }
+  config.hstu.model.channels = config.grab.model.channels;
+  EXPECT_FALSE(ModelSpec::FromConfig(config, ModelKind::kHstu, *Schema::FromConfig(config)).ok());
+}
+
 }  // namespace
 }  // namespace grab

@@ -64,6 +64,14 @@ inline Config MakeConfig() {
   model.channels = {all, clicks};
   config.dlrm.model = model;
   config.dlrm.model.channels.clear();
+  for (ModelRunConfig* other :
+       {&config.din, &config.sim, &config.eta, &config.twin, &config.hstu}) {
+    other->model = model;
+    other->model.channels = {all};
+    other->model.search.recent = 2;
+    other->model.search.found = 2;
+    other->model.search.hash_bits = 16;
+  }
   return config;
 }
 

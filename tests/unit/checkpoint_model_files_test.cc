@@ -172,6 +172,16 @@ TEST(ModelFilesTest, AnExportedModelIsTheModel) {
   }
 }
 
+TEST(ModelFilesTest, RefusesAModelThatOnlyTrainingRuns) {
+  TempDir dir;
+  const Model model = testing::MakeModel(testing::MakeConfig(), ModelKind::kTwin, 1);
+  const auto path = ExportModel(ViewOf(model), 1, Precision::kF32, dir.path());
+  ASSERT_TRUE(path.ok()) << path.status();
+  const auto loaded = LoadModel(*path);
+  EXPECT_EQ(loaded.status().code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_NE(loaded.status().message().find("'twin'"), absl::string_view::npos) << loaded.status();
+}
+
 // 5000 rows are more than the 4096 that are read at a time and that lie in one piece of memory.
 TEST(TablesFileTest, TrainingTablesLoadWithAndWithoutTheirState) {
   const std::vector<TableSpec> specs = {{"ad", 3, true}, {"tags", 5, true}};

@@ -21,6 +21,9 @@ json Metrics() {
           {"test_rows", 200},
           {"tokens_per_second", 5000.5},
           {"wall_seconds", 61.0},
+          {"scores_per_second", 250.0},
+          {"dense_weights", 77},
+          {"tables", {{"rows", 30}, {"bytes", 4000}}},
           {"test",
            {{"auc", 0.75},
             {"gauc", 0.625},
@@ -55,6 +58,10 @@ TEST(ReadRunMetrics, ReadsEverything) {
   EXPECT_EQ(run->test_rows, 200u);
   EXPECT_EQ(run->tokens_per_second, 5000.5);
   EXPECT_EQ(run->wall_seconds, 61.0);
+  EXPECT_EQ(run->scores_per_second, 250.0);
+  EXPECT_EQ(run->dense_weights, 77u);
+  EXPECT_EQ(run->table_rows, 30u);
+  EXPECT_EQ(run->table_bytes, 4000u);
 }
 
 TEST(ReadRunMetrics, NullIsUndefinedAndFrozenMayLack) {
@@ -68,8 +75,8 @@ TEST(ReadRunMetrics, NullIsUndefinedAndFrozenMayLack) {
 
 // Whatever is missing or of another type is named; nothing is taken as zero.
 TEST(ReadRunMetrics, NamesWhatIsWrong) {
-  for (const char* key :
-       {"model", "train_rows", "test_rows", "tokens_per_second", "wall_seconds", "test"}) {
+  for (const char* key : {"model", "train_rows", "test_rows", "tokens_per_second", "wall_seconds",
+                          "scores_per_second", "dense_weights", "tables", "test"}) {
     for (const bool remove : {true, false}) {
       json metrics = Metrics();
       if (remove) {

@@ -1,0 +1,125 @@
+#include "cli/comparison.h"
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
+#include "base/progress.h"
+#include "cli/text_table.h"
+
+namespace grab {
+namespace {
+
+using nlohmann::json;
+using Rows = std::vector<std::vector<std::string>>;
+
+// AUC less the reference's, of the seeds that both have.
+std::vector<double> Differences(const ModelResult& model, const ModelResult& reference) {
+  std::vector<double> differences;
+  for (size_t i = 0; i < model.seeds.size(); ++i) {
+    const auto same = std::find(reference.seeds.begin(), reference.seeds.end(), model.seeds[i]);
+    if (same == reference.seeds.end()) continue;
+    const auto& other = reference.auc_by_seed[static_cast<size_t>(same - reference.seeds.begin())];
+    if (model.auc_by_seed[i].has_value() && other.has_value()) {
+      differences.push_back(*model.auc_by_seed[i] - *other);
+    }
+  }
+  return differences;
+}
+
+std::string Signed(double value) { return absl::StrFormat("%+.5f", value); }
+
+std::string PText(const std::optional<double>& p) {
+  if (!p.has_value()) return "-";
+  return *p < 0.0001 ? "< .0001" : absl::StrFormat("%.4f", *p);
+}
+
+Rows TableRows(const Comparison& comparison) {
+  Rows rows = {{"model", "seeds", "AUC", "±", "- " + comparison.reference, "p", "GAUC", "log-loss",
+                "PCOC", "dense weights", "table MB", "training", "scores/s"}};
+  for (const ComparedModel& model : comparison.models) {
+    const RunMetrics& mean = model.result.mean;
+    const auto& difference = model.auc_minus_reference;
+    rows.push_back({mean.model, absl::StrCat(model.result.seeds.size()), Digits(mean.auc, 5),
+                    Digits(model.result.auc_sd, 5), difference ? Signed(difference->mean) : "",
+                    difference ? PText(difference->p) : "", Digits(mean.gauc, 5),
+                    Digits(mean.logloss, 5), Digits(mean.pcoc, 4),
+                    HumanCount(static_cast<double>(mean.dense_weights)),
+                    absl::StrFormat("%.1f", static_cast<double>(mean.table_bytes) / 1e6),
+                    HumanSeconds(mean.wall_seconds), HumanCount(mean.scores_per_second)});
+  }
+  return rows;
+}
+
+std::string Notes(const Comparison& comparison) {
+  std::string notes;
+  if (!comparison.models.empty()) {
+    const RunMetrics& first = comparison.models[0].result.mean;
+    absl::StrAppend(&notes, first.train_rows, " training and ", first.test_rows,
+                    " test rows, hash ", comparison.rows_hash, "; GAUC by ", first.gauc_by,
+                    "; AUC and its standard deviation over seeds, p of a paired t-test over them, "
+                    "two-sided.\n");
+  }
+  for (const FailedRun& failed : comparison.failed) {
+    absl::StrAppend(&notes, "failed: ", failed.model, ", seed ", failed.seed, ": ", failed.error,
+                    "\n");
+  }
+  return notes;
+}
+
+}  // namespace
+
+void CompareWithReference(Comparison& comparison) {
+  const auto reference = std::find_if(
+      comparison.models.begin(), comparison.models.end(),
+      [&](const ComparedModel& model) { return model.result.mean.model == comparison.reference; });
+  if (reference == comparison.models.end()) return;
+  for (ComparedModel& model : comparison.models) {
+    if (&model == &*reference) continue;
+    const std::vector<double> differences = Differences(model.result, reference->result);
+    if (!differences.empty()) model.auc_minus_reference = PairedTTest(differences);
+  }
+}
+
+json ToJson(const Comparison& comparison) {
+  json models = json::array();
+  for (const ComparedModel& model : comparison.models) {
+    json object = ToJson(model.result);
+    if (const auto& difference = model.auc_minus_reference) {
+      object["auc_minus_reference"] = {{"mean", difference->mean}};
+      if (difference->sd.has_value()) object["auc_minus_reference"]["sd"] = *difference->sd;
+      if (difference->p.has_value()) object["auc_minus_reference"]["p"] = *difference->p;
+    }
+    models.push_back(std::move(object));
+  }
+  json failed = json::array();
+  for (const FailedRun& run : comparison.failed) {
+    failed.push_back({{"model", run.model}, {"seed", run.seed}, {"error", run.error}});
+  }
+  json object = {{"reference", comparison.reference},
+                 {"models", std::move(models)},
+                 {"failed", std::move(failed)},
+                 {"hardware", {{"cpu", comparison.cpu}, {"threads", comparison.threads}}},
+                 {"rows_hash", comparison.rows_hash}};
+  if (!comparison.commit.empty()) object["commit"] = comparison.commit;
+  return object;
+}
+
+std::string ToText(const Comparison& comparison) {
+  return TextTable(TableRows(comparison)) + Notes(comparison);
+}
+
+std::string ToMarkdown(const Comparison& comparison) {
+  std::string out;
+  const Rows rows = TableRows(comparison);
+  for (size_t i = 0; i < rows.size(); ++i) {
+    absl::StrAppend(&out, "| ", absl::StrJoin(rows[i], " | "), " |\n");
+    if (i > 0) continue;
+    for (size_t c = 0; c < rows[0].size(); ++c) absl::StrAppend(&out, "|---");
+    absl::StrAppend(&out, "|\n");
+  }
+  return absl::StrCat(out, "\n", Notes(comparison));
+}
+
+}  // namespace grab

@@ -1,0 +1,44 @@
+// What `grab compare` found: every model over its seeds beside one of them.
+#pragma once
+
+#include <nlohmann/json_fwd.hpp>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "cli/results.h"
+#include "eval/significance.h"
+
+namespace grab {
+
+// A training run that did not end.
+struct FailedRun {
+  std::string model;
+  int64_t seed = 0;
+  std::string error;
+};
+
+struct ComparedModel {
+  ModelResult result;
+  // Its AUC less the reference's, seed by seed; nullopt: no seed has both, or it is the reference.
+  std::optional<PairedDifference> auc_minus_reference;
+};
+
+struct Comparison {
+  std::string reference;  // a model's name
+  std::vector<ComparedModel> models;
+  std::vector<FailedRun> failed;
+  std::string rows_hash;
+  std::string commit;  // empty: not known
+  std::string cpu;     // empty: not known
+  int threads = 0;
+};
+
+// Fills auc_minus_reference of every model.
+void CompareWithReference(Comparison& comparison);
+
+nlohmann::json ToJson(const Comparison& comparison);
+std::string ToText(const Comparison& comparison);
+std::string ToMarkdown(const Comparison& comparison);
+
+}  // namespace grab

@@ -1,0 +1,148 @@
+#include "cli/job.h"
+
+#include <cstdio>
+#include <set>
+
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
+#include "base/check.h"
+#include "base/file.h"
+#include "checkpoint/checkpoint.h"
+#include "cli/commands.h"
+#include "cli/process.h"
+#include "config/config.h"
+#include "data/shard.h"
+
+namespace grab {
+namespace {
+
+constexpr int kUsageExitCode = 2;
+
+}  // namespace
+
+void JobOptions::Add(CLI::App& app) {
+  config.Add(app);
+  config.AddData(app);
+  app.add_option("--out", out, "New folder for everything the job makes")
+      ->required()
+      ->type_name("DIR");
+  app.add_option("--seeds", seeds,
+                 "Train each model with each of these seeds, report means; default: the config's")
+      ->delimiter(',')
+      ->type_name("N,N,...");
+  app.add_flag("--resume", resume, "Continue a job: skip the steps that are complete");
+}
+
+Job::Job(const JobOptions& options, Config config, std::string binary)
+    : options_(&options),
+      config_(std::move(config)),
+      binary_(std::move(binary)),
+      simulates_(options.config.data_dir.empty() && config_.name == kSimulatorName) {
+  if (simulates_) config_.data_dir = Path("raw");
+}
+
+StatusOr<Job> Job::Begin(const JobOptions& options) {
+  const std::set<int64_t> distinct(options.seeds.begin(), options.seeds.end());
+  if (distinct.size() != options.seeds.size()) {
+    return absl::InvalidArgumentError("--seeds: a seed is given twice");
+  }
+  GRAB_ASSIGN_OR_RETURN(Config config, options.config.Load());
+  GRAB_RETURN_IF_ERROR(FindTrain().status());  // not after an hour of preparing
+  GRAB_ASSIGN_OR_RETURN(std::string binary, ExecutablePath());
+  Job job(options, std::move(config), std::move(binary));
+  GRAB_RETURN_IF_ERROR(job.WriteConfig());
+  return job;
+}
+
+std::string Job::Path(absl::string_view name) const { return JoinPath(options_->out, name); }
+
+std::string Job::RunDir(ModelKind kind, int64_t seed) const {
+  return Path(absl::StrCat(ModelKindName(kind), "-seed", seed));
+}
+
+std::vector<int64_t> Job::Seeds(ModelKind kind) const {
+  if (!options_->seeds.empty()) return options_->seeds;
+  return {RunConfigOf(config_, kind).train.seed};
+}
+
+Status Job::WriteConfig() const {
+  const std::string path = Path("config.toml");
+  const std::string dump = DumpConfig(config_);
+  if (!Exists(options_->out)) {
+    GRAB_RETURN_IF_ERROR(MakeDirectories(options_->out));
+    return WriteFileDurably(path, dump);
+  }
+  if (!options_->resume) {
+    return absl::AlreadyExistsError(absl::StrCat(
+        options_->out, ": already exists; continue it with --resume, or choose another --out"));
+  }
+  GRAB_ASSIGN_OR_RETURN(const std::string before, ReadFile(path, kConfigBytesMax));
+  if (before == dump) return absl::OkStatus();
+  const std::vector<std::string> old_lines = absl::StrSplit(before, '\n');
+  const std::vector<std::string> new_lines = absl::StrSplit(dump, '\n');
+  size_t line = 0;
+  while (line < old_lines.size() && line < new_lines.size() && old_lines[line] == new_lines[line]) {
+    ++line;
+  }
+  const auto at = [&](const std::vector<std::string>& lines) {
+    return line < lines.size() ? lines[line] : std::string("(the end)");
+  };
+  return absl::InvalidArgumentError(absl::StrCat(
+      path, ":", line + 1, ": a run is resumed with the settings it began with: there '",
+      at(old_lines), "', now '", at(new_lines), "'"));
+}
+
+Status Job::Step(const std::string& name, bool complete, std::vector<std::string> arguments) const {
+  if (complete) {
+    GRAB_CHECK(options_->resume);
+    std::printf("== %s: complete, skipped\n", name.c_str());
+    return absl::OkStatus();
+  }
+  std::printf("== %s: grab %s\n", name.c_str(), absl::StrJoin(arguments, " ").c_str());
+  std::fflush(stdout);
+  arguments.insert(arguments.begin(), binary_);
+  const StatusOr<int> code = RunProcess(arguments);
+  if (!code.ok()) return Annotate(code.status(), absl::StrCat("step '", name, "'"));
+  if (*code == 0) return absl::OkStatus();
+  const std::string message = absl::StrCat("step '", name, "' failed with exit code ", *code);
+  return *code == kUsageExitCode ? absl::InvalidArgumentError(message)
+                                 : absl::InternalError(message);
+}
+
+Status Job::MakeShards() const {
+  if (simulates_) {
+    GRAB_RETURN_IF_ERROR(Step("simulate", Exists(Path("raw")),
+                              {"simulate", "--config", Path("config.toml"), "--out", Path("raw")}));
+  }
+  return Step("prepare", Exists(Path(absl::StrCat("shards/", kManifestName))),
+              {"prepare", "--config", Path("config.toml"), "--out", Path("shards")});
+}
+
+Status Job::Train(ModelKind kind, int64_t seed) const {
+  const std::string model = ModelKindName(kind);
+  const std::string dir = RunDir(kind, seed);
+  std::vector<std::string> arguments = {"train",
+                                        "--config",
+                                        Path("config.toml"),
+                                        "--model",
+                                        model,
+                                        "--shards",
+                                        Path("shards"),
+                                        "--out",
+                                        dir,
+                                        "--set",
+                                        absl::StrCat(model, ".train.seed=", seed)};
+  const bool complete = Exists(JoinPath(dir, "metrics.json"));
+  if (!complete && Exists(dir)) {
+    GRAB_ASSIGN_OR_RETURN(const LatestCheckpointResult latest,
+                          LatestCheckpoint(JoinPath(dir, "checkpoints")));
+    if (latest.checkpoint.has_value()) {
+      arguments.push_back("--resume");
+    } else {
+      GRAB_RETURN_IF_ERROR(RemoveAll(dir));
+    }
+  }
+  return Step(absl::StrCat("train ", model, ", seed ", seed), complete, std::move(arguments));
+}
+
+}  // namespace grab

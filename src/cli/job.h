@@ -1,0 +1,60 @@
+// The steps that `grab run` and `grab compare` share. Each is a process of its own, `grab STEP
+// ...`, so that it can be repeated by hand and its memory is gone when it ends; a step whose output
+// is complete is skipped when the job is resumed.
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/strings/string_view.h"
+#include "base/status.h"
+#include "cli/options.h"
+#include "config/settings.h"
+#include "model/spec.h"
+
+namespace grab {
+
+struct JobOptions {
+  ConfigOptions config;
+  std::string out;
+  std::vector<int64_t> seeds;
+  bool resume = false;
+
+  // --config, --set, --data, --out, --seeds, --resume.
+  void Add(CLI::App& app);
+};
+
+class Job {
+ public:
+  // Loads the config and begins the folder: the effective config, which all steps read, is written
+  // once, and a resumed job must be the same. `options` must outlive the job.
+  static StatusOr<Job> Begin(const JobOptions& options);
+
+  const Config& config() const { return config_; }
+  const std::string& binary() const { return binary_; }
+  std::string Path(absl::string_view name) const;  // in the job's folder
+  std::string RunDir(ModelKind kind, int64_t seed) const;
+  std::vector<int64_t> Seeds(ModelKind kind) const;  // those asked for, else the config's
+
+  // Config 'simulator' without a log: simulate one. Then prepare.
+  Status MakeShards() const;
+  // From the newest checkpoint, if there is one.
+  Status Train(ModelKind kind, int64_t seed) const;
+  // Runs `grab ARGUMENTS`, or says that its output is complete.
+  Status Step(const std::string& name, bool complete, std::vector<std::string> arguments) const;
+
+ private:
+  Job(const JobOptions& options, Config config, std::string binary);
+  Status WriteConfig() const;
+
+  const JobOptions* options_;
+  Config config_;
+  std::string binary_;
+  bool simulates_;
+};
+
+inline constexpr char kSimulatorName[] = "simulator";
+
+}  // namespace grab

@@ -1,0 +1,86 @@
+// `grab compare` with a trainer of our own making: which runs it makes, that a failed one does not
+// take the others along, and the comparison by hand.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <nlohmann/json.hpp>
+
+#include "support/fake_trainer.h"
+
+namespace grab {
+namespace {
+
+using testing::AllOf;
+using testing::HasSubstr;
+
+class CompareTest : public JobTest {
+ protected:
+  CommandResult Compare(const std::vector<std::string>& more) {
+    InstallTrain();
+    return RunJob("compare", more);
+  }
+  nlohmann::json Comparison() {
+    return nlohmann::json::parse(ReadFile(Out("comparison.json"), 1 << 20).value());
+  }
+};
+
+// Differences of DLRM from GRAB: .61 - .711, .62 - .722, .63 - .733.
+TEST_F(CompareTest, PairsSeedsAgainstTheReference) {
+  const CommandResult done = Compare({"--models", "dlrm,grab", "--seeds", "1,2,3"});
+  ASSERT_EQ(done.exit_code, 0) << done.err;
+  EXPECT_EQ(TrainCalls().size(), 6u);
+  EXPECT_THAT(done.out, AllOf(HasSubstr("dlrm"), HasSubstr("-0.10200")));
+  const nlohmann::json json = Comparison();
+  EXPECT_EQ(json["reference"], "grab");
+  ASSERT_EQ(json["models"].size(), 2u);
+  EXPECT_TRUE(json["failed"].empty());
+  EXPECT_FALSE(json["models"][1].contains("auc_minus_reference"));
+  const nlohmann::json& difference = json["models"][0]["auc_minus_reference"];
+  EXPECT_NEAR(difference["mean"].get<double>(), -0.102, 1e-14);
+  EXPECT_NEAR(difference["sd"].get<double>(), 0.001, 1e-14);
+  // Two degrees of freedom: 1 - t / sqrt(2 + t^2), which cancels to about 1e-11.
+  const double t = 0.102 / (0.001 / std::sqrt(3.0));
+  EXPECT_NEAR(difference["p"].get<double>(), 1.0 - t / std::sqrt(2.0 + t * t), 1e-10);
+  EXPECT_EQ(json["rows_hash"].get<std::string>().size(), 16u);
+  EXPECT_THAT(ReadFile(Out("comparison.md"), 1 << 20).value(), HasSubstr("| dlrm | 3 |"));
+}
+
+TEST_F(CompareTest, AFailedRunDoesNotLoseTheOthers) {
+  setenv("TRAIN_FAILS", "din-2", 1);
+  const CommandResult failed = Compare({"--models", "din,grab", "--seeds", "1,2,3"});
+  EXPECT_EQ(failed.exit_code, 1);
+  EXPECT_THAT(failed.err, AllOf(HasSubstr("step 'train din, seed 2' failed with exit code 3"),
+                                HasSubstr("--resume")));
+  const nlohmann::json json = Comparison();
+  EXPECT_EQ(json["models"][0]["seeds"], (std::vector<int>{1, 3}));
+  EXPECT_EQ(json["models"][1]["seeds"], (std::vector<int>{1, 2, 3}));
+  ASSERT_EQ(json["failed"].size(), 1u);
+  EXPECT_EQ(json["failed"][0]["seed"], 2);
+  EXPECT_EQ(TrainCalls().size(), 6u);
+
+  unsetenv("TRAIN_FAILS");
+  const CommandResult again =
+      RunJob("compare", {"--models", "din,grab", "--seeds", "1,2,3", "--resume"});
+  ASSERT_EQ(again.exit_code, 0) << again.err;
+  EXPECT_EQ(TrainCalls().size(), 7u);
+  EXPECT_TRUE(Comparison()["failed"].empty());
+}
+
+TEST_F(CompareTest, TrainsTheWholeZooUnlessTold) {
+  ASSERT_EQ(Compare({}).exit_code, 0);
+  EXPECT_EQ(TrainCalls().size(), 7u);
+  EXPECT_EQ(Comparison()["models"].size(), 7u);
+}
+
+TEST_F(CompareTest, RefusesModelsItDoesNotKnow) {
+  const CommandResult unknown = Compare({"--models", "grab,dinn"});
+  EXPECT_EQ(unknown.exit_code, 2);
+  EXPECT_THAT(unknown.err, HasSubstr("unknown model 'dinn', expected one of dlrm, din, "));
+  EXPECT_EQ(Compare({"--models", "grab,grab"}).exit_code, 2);
+  EXPECT_THAT(Compare({"--models", "dlrm"}).err, HasSubstr("'grab' is not among --models"));
+  EXPECT_FALSE(Exists(out_));
+}
+
+}  // namespace
+}  // namespace grab

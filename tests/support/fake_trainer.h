@@ -1,0 +1,77 @@
+// Jobs that train (`grab run`, `grab compare`) with a trainer of our own making.
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <filesystem>
+
+#include "absl/strings/str_split.h"
+#include "support/cli_process.h"
+
+namespace grab {
+
+// Notes its arguments; fails as TRAIN_EXIT says, or with 3 for the MODEL-SEED in TRAIN_FAILS; else
+// writes what a training run leaves. The AUC of seed s is .6s, of grab .7ss.
+inline constexpr char kFakeTrain[] = R"(#!/bin/sh
+echo "$*" >> "$(dirname "$0")/calls"
+while [ $# -gt 0 ]; do
+  case "$1" in
+    --model) model=$2 ;;
+    --out) out=$2 ;;
+    --set) seed=${2#*=} ;;
+  esac
+  shift
+done
+mkdir -p "$out"
+[ "${TRAIN_EXIT:-0}" = 0 ] || exit "$TRAIN_EXIT"
+[ "$model-$seed" != "$TRAIN_FAILS" ] || exit 3
+auc=0.6$seed; [ "$model" = grab ] && auc=0.7$seed$seed
+cat > "$out/metrics.json" <<END
+{"model": "$model", "train_rows": 100, "test_rows": 20, "tokens_per_second": 1000, "wall_seconds": 2,
+ "scores_per_second": 10, "dense_weights": 5, "tables": {"rows": 3, "bytes": 300},
+ "test": {"auc": $auc, "gauc": 0.5, "gauc_by": "page", "logloss": 0.6, "ne": 0.9, "pcoc": null}}
+END
+)";
+
+class JobTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    const std::string bin = dir_.File("bin");
+    std::filesystem::create_directory(bin);
+    std::filesystem::copy_file(GRAB_BINARY, bin + "/grab");
+    unsetenv("TRAIN_EXIT");
+    unsetenv("TRAIN_FAILS");
+  }
+
+  void InstallTrain() {
+    const std::string path = dir_.File("bin/grab-train");
+    ASSERT_TRUE(WriteFileDurably(path, kFakeTrain).ok());
+    std::filesystem::permissions(path, std::filesystem::perms::owner_all);
+  }
+
+  // `grab COMMAND` on a small simulated log.
+  CommandResult RunJob(const std::string& command, const std::vector<std::string>& more) {
+    std::vector<std::string> arguments = {dir_.File("bin/grab"),
+                                          command,
+                                          "--config",
+                                          JoinPath(GRAB_SOURCE_DIR, "configs/simulator.toml"),
+                                          "--out",
+                                          out_,
+                                          "--set",
+                                          "simulate.users=30"};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    return RunCommand(arguments);
+  }
+
+  std::vector<std::string> TrainCalls() {
+    const std::string calls = ReadFile(dir_.File("bin/calls"), 1 << 20).value();
+    return absl::StrSplit(calls, '\n', absl::SkipEmpty());
+  }
+
+  std::string Out(const std::string& name) { return JoinPath(out_, name); }
+
+  TempDir dir_;
+  std::string out_ = dir_.File("out");
+};
+
+}  // namespace grab
