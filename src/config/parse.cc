@@ -25,7 +25,7 @@ namespace grab {
 namespace {
 
 constexpr size_t kShownBytesMax = 80;
-constexpr size_t kSuggestionsMax = 3;
+constexpr size_t kSuggestionsMax = 8;
 
 std::string_view StdView(absl::string_view text) { return {text.data(), text.size()}; }
 
@@ -77,12 +77,13 @@ class KeyLister {
 };
 
 // "; did you mean ...?" for an unknown key: the nearest of its neighbours, else the keys elsewhere
-// that end in the same name.
+// that end in the same name, those of the same section if there are any.
 std::string Suggest(absl::string_view full_key, const std::vector<std::string>& neighbours) {
   const size_t dot = full_key.rfind('.');
   const absl::string_view prefix =
       dot == absl::string_view::npos ? "" : full_key.substr(0, dot + 1);
   const absl::string_view name = full_key.substr(prefix.size());
+  const absl::string_view section = prefix.substr(0, prefix.find('.') + 1);
   const std::string nearest = Nearest(name, neighbours);
   if (!nearest.empty()) return DidYouMean(absl::StrCat(prefix, nearest));
   Config config;
@@ -90,10 +91,13 @@ std::string Suggest(absl::string_view full_key, const std::vector<std::string>& 
   KeyLister lister("", keys);
   config.Visit(lister);
   for (const absl::string_view tail : {full_key, name}) {
-    std::vector<std::string> ends;
+    std::vector<std::string> ends, near;
     for (const std::string& key : keys) {
-      if (absl::EndsWith(key, absl::StrCat(".", tail))) ends.push_back(key);
+      if (!absl::EndsWith(key, absl::StrCat(".", tail))) continue;
+      ends.push_back(key);
+      if (!section.empty() && absl::StartsWith(key, section)) near.push_back(key);
     }
+    if (!near.empty()) ends.swap(near);
     if (!ends.empty() && ends.size() <= kSuggestionsMax) {
       return DidYouMean(absl::StrJoin(ends, "' or '"));
     }

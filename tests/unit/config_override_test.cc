@@ -96,7 +96,7 @@ TEST(Override, Errors) {
     const char* part;
   } cases[] = {
       {"grab.train.sed=3", "--set grab.train.sed: ", "did you mean 'grab.train.seed'?"},
-      {"train.seed=3", "--set train.seed: unknown key", "'dlrm.train' or 'grab.train'"},
+      {"train.seed=3", "--set train.seed: unknown key", "'dlrm.train' or 'din.train' or "},
       {"field.video_idd.dim=8", "--set field.video_idd.dim: ", "did you mean 'video_id'?"},
       {"field.video_id.dimm=8", "--set field.video_id.dimm: ", "'field.0.dim'"},
       {"field.2.dim=8", "--set field.2.dim: ", "field has 2 elements"},
