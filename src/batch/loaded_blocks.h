@@ -8,18 +8,21 @@
 #include <vector>
 
 #include "base/status.h"
+#include "base/threads.h"
 #include "data/shard.h"
 
 namespace grab {
 
 class LoadedBlocks {
  public:
-  // `shards` must outlive it.
-  explicit LoadedBlocks(const ShardSet& shards) : shards_(shards) {}
+  // `shards` must outlive it. `threads` read blocks, and plan what streams take from them.
+  explicit LoadedBlocks(const ShardSet& shards, int threads = DefaultThreads())
+      : shards_(shards), threads_(threads) {}
   LoadedBlocks(const LoadedBlocks&) = delete;
   LoadedBlocks& operator=(const LoadedBlocks&) = delete;
 
   const ShardSet& shards() const { return shards_; }
+  int threads() const { return threads_; }
 
   // Drops all blocks but `refs` (distinct), then reads those that were not there. The blocks, one
   // per ref, live until the next call; one stream at a time.
@@ -28,7 +31,10 @@ class LoadedBlocks {
  private:
   using Key = std::pair<uint32_t, uint32_t>;  // BlockRef
 
+  Status Read(const std::vector<ShardSet::BlockRef>& refs);
+
   const ShardSet& shards_;
+  const int threads_;
   std::map<Key, UserBlock> blocks_;
 };
 

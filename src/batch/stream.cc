@@ -3,12 +3,14 @@
 #include <algorithm>
 #include <condition_variable>
 #include <deque>
+#include <iterator>
 #include <mutex>
 #include <thread>
 #include <utility>
 
 #include "base/check.h"
 #include "base/hash.h"
+#include "base/threads.h"
 #include "batch/windows.h"
 
 namespace grab {
@@ -35,14 +37,23 @@ Status BatchStream::Load() {
     }
   }
   GRAB_ASSIGN_OR_RETURN(loaded_, blocks_.Load(refs));
-  for (uint32_t block = 0; block < loaded_.size(); ++block) {
-    for (uint32_t user = 0; user < loaded_[block]->users(); ++user) PlanUser(block, user);
+  std::vector<std::vector<Unit>> units(loaded_.size());
+  ParallelFor(static_cast<int64_t>(units.size()), blocks_.threads(),
+              [&](int, int64_t begin, int64_t end) {
+                for (auto b = static_cast<uint32_t>(begin); b < end; ++b) {
+                  for (uint32_t user = 0; user < loaded_[b]->users(); ++user) {
+                    PlanUser(b, user, units[b]);
+                  }
+                }
+              });
+  for (std::vector<Unit>& of_block : units) {
+    std::move(of_block.begin(), of_block.end(), std::back_inserter(units_));
   }
   if (options_.shuffle) Shuffle(units_, rng_);
   return absl::OkStatus();
 }
 
-void BatchStream::PlanUser(uint32_t block, uint32_t user) {
+void BatchStream::PlanUser(uint32_t block, uint32_t user, std::vector<Unit>& units) const {
   const UserBlock& data = *loaded_[block];
   const uint32_t begin = data.user_offsets[user];
   std::vector<uint32_t> targets;
@@ -72,7 +83,7 @@ void BatchStream::PlanUser(uint32_t block, uint32_t user) {
       target = last;
     }
   }
-  for (TargetGroup& group : groups) units_.push_back({block, std::move(group)});
+  for (TargetGroup& group : groups) units.push_back({block, std::move(group)});
 }
 
 StatusOr<std::vector<const BatchStream::Unit*>> BatchStream::Take() {

@@ -48,7 +48,7 @@ class BatchStream {
     TargetGroup group;
   };
   Status Load();
-  void PlanUser(uint32_t block, uint32_t user);
+  void PlanUser(uint32_t block, uint32_t user, std::vector<Unit>& units) const;
   StatusOr<std::vector<const Unit*>> Take();
 
   LoadedBlocks& blocks_;
