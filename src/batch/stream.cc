@@ -39,8 +39,8 @@ Status BatchStream::Load() {
   GRAB_ASSIGN_OR_RETURN(loaded_, blocks_.Load(refs));
   std::vector<std::vector<Unit>> units(loaded_.size());
   ParallelFor(static_cast<int64_t>(units.size()), blocks_.threads(),
-              [&](int, int64_t begin, int64_t end) {
-                for (auto b = static_cast<uint32_t>(begin); b < end; ++b) {
+              [&](int, int64_t begin_block, int64_t end_block) {
+                for (auto b = static_cast<uint32_t>(begin_block); b < end_block; ++b) {
                   for (uint32_t user = 0; user < loaded_[b]->users(); ++user) {
                     PlanUser(b, user, units[b]);
                   }
