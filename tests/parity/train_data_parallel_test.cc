@@ -60,7 +60,9 @@ struct Case {
     const Objectives objectives(model.spec, config, kTaskWeights, nullptr);
     const BatchLoss loss =
         workers.Backward(batch, lookup, rows, objectives.Of(Stage::kJoint, batch, lookup, 0.0, 1));
-    if (model.spec.kind != ModelKind::kSim) EXPECT_EQ(loss.total, loss.main);
+    if (model.spec.kind != ModelKind::kSim) {
+      EXPECT_EQ(loss.total, loss.main);
+    }
     return Take(loss.total, net, rows);
   }
 
