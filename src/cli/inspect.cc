@@ -21,7 +21,6 @@
 namespace grab {
 namespace {
 
-constexpr const char* kSplitNames[] = {"context", "train", "valid", "test"};
 
 struct Options {
   std::string path;
@@ -147,7 +146,7 @@ void PrintUser(const Schema& schema, const UserBlock& block, size_t user) {
     std::vector<std::string>& row = rows.emplace_back();
     row = {TimeText(events.request_time_ms[i]),
            absl::StrFormat("%.3f", known_after_s),
-           kSplitNames[static_cast<size_t>(events.split[i])],
+           SplitName(events.split[i]),
            KeyText(events.event_id[i]),
            KeyText(events.page_id[i]),
            KeyText(events.session_id[i]),

@@ -337,6 +337,12 @@ Problem CheckTrain(const Config& config, const std::string& key, const TrainConf
     const StatusOr<int64_t> time_ms = ParseTimeMs(*text);
     if (!time_ms.ok()) return At(key + name, std::string(time_ms.status().message()));
   }
+  if (train.streaming.slice_s > 0.0 && !config.tasks.empty() && config.tasks[0].delay_s > 0) {
+    return At(key + ".streaming.slice_s",
+              absl::StrCat("a slice would be trained before the labels of the main task, '",
+                           config.tasks[0].name, "', are final (its delay_s is ",
+                           config.tasks[0].delay_s, "); expected 0"));
+  }
   if (train.window_train <= train.window_size) return std::nullopt;
   return At(key + ".window_train", absl::StrCat("expected at most window_size = ",
                                                 train.window_size, ", got ", train.window_train));

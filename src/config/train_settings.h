@@ -50,6 +50,24 @@ struct PairwiseConfig {
   }
 };
 
+// Scoring that trains, after a run over fixed shards.
+struct StreamingConfig {
+  double slice_s = 0.0;
+  double rate = 0.3;
+
+  template <class V>
+  void Visit(V& v) {
+    v.Setting("slice_s", slice_s,
+              "After the run, its best state walks through the validation and then the test "
+              "targets in slices of so many seconds of request time, as a model does in "
+              "production: each slice is scored, then trained on. Reported beside the scores of "
+              "the model that stays as it is, and thrown away; 0: not done.",
+              AtLeast(0));
+    v.Setting("rate", rate, "Learning rates meanwhile, as a share of the run's highest.",
+              Between(0, 100));
+  }
+};
+
 // Pre-training: each partial token predicts the next item of its channel.
 struct NextItemConfig {
   std::string field;
@@ -145,6 +163,7 @@ struct TrainConfig {
   DualLossConfig dual_loss;
   PairwiseConfig pairwise;
   NextItemConfig next_item;
+  StreamingConfig streaming;
   std::vector<TableConfig> tables;
 
   template <class V>
@@ -247,6 +266,7 @@ struct TrainConfig {
     v.Section("dual_loss", dual_loss, "The base model's loss beside GRAB's, after a warm start.");
     v.Section("pairwise", pairwise, "Pairs of candidates of a page.");
     v.Section("next_item", next_item, "Pre-training on the next item.");
+    v.Section("streaming", streaming, "Progressive evaluation of a run over fixed shards.");
   }
 };
 

@@ -13,6 +13,10 @@ namespace grab {
 
 enum class Split : uint8_t { kContext = 0, kTrain = 1, kValid = 2, kTest = 3 };
 
+inline constexpr const char* kSplitNames[] = {"context", "train", "valid", "test"};
+
+inline const char* SplitName(Split split) { return kSplitNames[static_cast<size_t>(split)]; }
+
 // Values of one field for n events.
 struct FieldColumn {
   std::vector<uint32_t> offsets;  // kIds: n + 1, into ids (and weights)

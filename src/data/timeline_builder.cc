@@ -19,7 +19,6 @@ constexpr size_t kGroupRowsMin = 65536;
 constexpr float kMissing = std::numeric_limits<float>::quiet_NaN();
 
 // What a split expression may say, in the order of Split.
-constexpr absl::string_view kSplitWords[] = {"context", "train", "valid", "test"};
 
 // Why rows are rejected.
 constexpr char kNoUser[] = "missing user";
@@ -257,9 +256,9 @@ const char* TimelineBuilder::ReadSplit(const Cells& cells, uint64_t row, RowHead
     head.split = rule_.SplitOf(head.request_time_ms);
   } else {
     const absl::string_view text = cells.split.valid(row) ? cells.split.GetString(row) : "context";
-    const auto word = std::find(std::begin(kSplitWords), std::end(kSplitWords), text);
-    if (word == std::end(kSplitWords)) return kUnknownSplit;
-    head.split = rule_.SplitAs(static_cast<Split>(word - std::begin(kSplitWords)));
+    const auto word = std::find(std::begin(kSplitNames), std::end(kSplitNames), text);
+    if (word == std::end(kSplitNames)) return kUnknownSplit;
+    head.split = rule_.SplitAs(static_cast<Split>(word - std::begin(kSplitNames)));
   }
   head.labels_that_count =
       rule_.LabelsThatCount(head.split, head.request_time_ms, head.known_time_ms);

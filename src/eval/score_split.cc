@@ -47,6 +47,25 @@ void AppendScores(const Batch& batch, const std::vector<float>& logits, ScoreTab
 
 }  // namespace
 
+ScoreTable MakeScoreTable(const ModelSpec& spec, const EvalConfig& config) {
+  ScoreTable table;
+  table.tasks = spec.tasks;
+  table.slices = config.slices;
+  return table;
+}
+
+Status ScoreStream(BatchStream& stream, const BatchForward& forward, Progress& progress,
+                   ScoreTable& table) {
+  Prefetcher batches(stream, 4);
+  while (true) {
+    GRAB_ASSIGN_OR_RETURN(const std::optional<Batch> batch, batches.Next());
+    if (!batch.has_value()) return absl::OkStatus();
+    GRAB_ASSIGN_OR_RETURN(const std::vector<float> logits, forward(*batch));
+    AppendScores(*batch, logits, table);
+    progress.Update(table.rows(), "");
+  }
+}
+
 StatusOr<ScoreTable> ScoreSplit(const ShardSet& shards, const ModelSpec& spec,
                                 const EvalConfig& config, const ScoreOptions& options,
                                 const BatchForward& forward, Progress& progress) {
@@ -61,20 +80,11 @@ StatusOr<ScoreTable> ScoreSplit(const ShardSet& shards, const ModelSpec& spec,
   stream_options.batch_tokens = static_cast<uint64_t>(config.batch_tokens);
   LoadedBlocks blocks(shards);
   BatchStream stream(blocks, builder, stream_options);
-  Prefetcher batches(stream, 4);
-  ScoreTable table;
-  table.tasks = spec.tasks;
-  table.slices = config.slices;
   progress.Begin(absl::StrCat("score ", ModelKindName(spec.kind),
                               options.frozen ? ", histories frozen at the start" : ""),
                  "targets", CountTargets(shards, options.split));
-  while (true) {
-    GRAB_ASSIGN_OR_RETURN(const std::optional<Batch> batch, batches.Next());
-    if (!batch.has_value()) break;
-    GRAB_ASSIGN_OR_RETURN(const std::vector<float> logits, forward(*batch));
-    AppendScores(*batch, logits, table);
-    progress.Update(table.rows(), "");
-  }
+  ScoreTable table = MakeScoreTable(spec, config);
+  GRAB_RETURN_IF_ERROR(ScoreStream(stream, forward, progress, table));
   progress.End("");
   return table;
 }
@@ -84,9 +94,7 @@ StatusOr<ScoreTable> ScoreSplitByUser(const ShardSet& shards, const ModelSpec& s
                                       const UserForward& forward, Progress& progress) {
   GRAB_ASSIGN_OR_RETURN(const BatchBuilder builder,
                         BatchBuilder::Create(spec.tokens, spec.Plan(), config.slices));
-  ScoreTable table;
-  table.tasks = spec.tasks;
-  table.slices = config.slices;
+  ScoreTable table = MakeScoreTable(spec, config);
   progress.Begin(absl::StrCat("score ", ModelKindName(spec.kind), " user by user"), "targets",
                  CountTargets(shards, split));
   for (const ShardSet::BlockRef& ref : shards.blocks()) {

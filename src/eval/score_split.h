@@ -28,6 +28,13 @@ struct ScoreOptions {
 using UserForward = std::function<Status(const UserBlock& block, uint32_t user,
                                          const std::vector<uint32_t>& targets, float* logits)>;
 
+// An empty table for the scores of `spec` by config.slices.
+ScoreTable MakeScoreTable(const ModelSpec& spec, const EvalConfig& config);
+
+// Appends the scores of what is left of `stream`, whose batches carry the slices of `table`.
+Status ScoreStream(BatchStream& stream, const BatchForward& forward, Progress& progress,
+                   ScoreTable& table);
+
 // Scores on whole timelines, in shard order.
 StatusOr<ScoreTable> ScoreSplit(const ShardSet& shards, const ModelSpec& spec,
                                 const EvalConfig& config, const ScoreOptions& options,

@@ -20,7 +20,6 @@ namespace {
 constexpr const char* kFixedColumns[] = {"event_id",        "user_key",    "page_id",
                                          "request_time_ms", "history_len", "split"};
 constexpr size_t kFixed = std::size(kFixedColumns);
-constexpr const char* kSplitNames[] = {"context", "train", "valid", "test"};
 constexpr absl::string_view kLabelPrefix = "label:";
 constexpr absl::string_view kProbabilityPrefix = "p:";
 constexpr absl::string_view kSlicePrefix = "slice:";
@@ -291,7 +290,7 @@ Status ScoreWriter::Append(const ScoreRow& row) {
   line_.clear();
   absl::StrAppend(&line_, row.event_id, ",", row.user_key, ",", row.page_id, ",",
                   row.request_time_ms, ",", row.history_len, ",");
-  line_ += kSplitNames[static_cast<size_t>(row.split)];
+  line_ += SplitName(row.split);
   for (size_t t = 0; t < tasks_; ++t) {
     if (!(row.p[t] >= 0.0f && row.p[t] <= 1.0f)) {
       return absl::InvalidArgumentError(absl::StrCat(

@@ -160,18 +160,18 @@ Status Follower::Train(const ShardSet& shards, const TimeRange& pass) {
     counters().warmup_targets = std::max<int64_t>(
         1, std::llround(run_.train().warmup_fraction * static_cast<double>(targets)));
   }
-  const Slice whole = {std::numeric_limits<int64_t>::min(), std::numeric_limits<int64_t>::max(),
-                       targets};
+  const Slice whole = {Split::kTrain, std::numeric_limits<int64_t>::min(),
+                       std::numeric_limits<int64_t>::max(), targets};
   const std::string label =
       absl::StrCat("train ", ModelKindName(run_.spec().kind), " from ", FormatTimeMs(pass.from_ms));
   const auto stages = static_cast<int64_t>(run_.stages().size());
   LoadedBlocks blocks(shards);
   for (; counters().stage < stages; ++counters().stage, counters().batches_in_stage = 0) {
-    GRAB_RETURN_IF_ERROR(run_.RunStage(
-                                 blocks, whole, label,
-                                 [&](const Batch& batch) { return RateFactor(batch); },
-                                 [] { return true; })
-                             .status());
+    GRAB_RETURN_IF_ERROR(
+        run_.RunStage(blocks, whole,
+                      {label, [&](const Batch& batch) { return RateFactor(batch); },
+                       [] { return true; }})
+            .status());
   }
   counters().stage = 0;
   return absl::OkStatus();

@@ -110,7 +110,7 @@ Status TrainSession::StartWorkers(const ItemPopularity* popularity) {
 StreamOptions TrainSession::StageOptions(const Slice& slice) {
   const bool sparse = stage() == Stage::kSparse;
   StreamOptions options;
-  options.split = Split::kTrain;
+  options.split = slice.split;
   options.request_from_ms = slice.from_ms;
   options.request_to_ms = slice.to_ms;
   options.impressions = sparse ? train_.mode == "sts" : train_.batch == "impressions";
@@ -128,9 +128,7 @@ StreamOptions TrainSession::StageOptions(const Slice& slice) {
 }
 
 StatusOr<bool> TrainSession::RunStage(LoadedBlocks& blocks, const Slice& slice,
-                                      const std::string& label,
-                                      const std::function<double(const Batch&)>& rate_factor,
-                                      const std::function<StatusOr<bool>()>& after_step) {
+                                      const StageRun& run) {
   BatchStream stream(blocks, stage() == Stage::kSparse ? *sparse_builder_ : *builder_,
                      StageOptions(slice));
   for (int64_t i = 0; i < counters().batches_in_stage; ++i) {
@@ -138,11 +136,12 @@ StatusOr<bool> TrainSession::RunStage(LoadedBlocks& blocks, const Slice& slice,
   }
   targets_in_stage_ = 0;
   Prefetcher batches(stream, kPrefetchedBatches);
-  progress_.Begin(stages_.size() > 1 ? absl::StrCat(label, ", ", StageName(stage())) : label,
-                  "targets", static_cast<uint64_t>(slice.targets));
+  progress_.Begin(
+      stages_.size() > 1 ? absl::StrCat(run.label, ", ", StageName(stage())) : run.label, "targets",
+      static_cast<uint64_t>(slice.targets));
   for (bool go_on = true; go_on;) {
     Stopwatch watch;
-    GRAB_ASSIGN_OR_RETURN(const std::optional<Batch> batch, batches.Next());
+    GRAB_ASSIGN_OR_RETURN(std::optional<Batch> batch, batches.Next());
     counters().wait_seconds += watch.Seconds();
     if (!batch.has_value()) {
       progress_.End("");
@@ -150,13 +149,14 @@ StatusOr<bool> TrainSession::RunStage(LoadedBlocks& blocks, const Slice& slice,
     }
     // Not right after a step: it may have been the stage's last, and a checkpoint stands before the
     // next one, wherever that is.
-    if (CheckpointDue()) GRAB_RETURN_IF_ERROR(SaveCheckpoint().status());
+    if (run.checkpoints && CheckpointDue()) GRAB_RETURN_IF_ERROR(SaveCheckpoint().status());
+    for (uint32_t& known : batch->labels_known) known &= run.labels;
     watch.Restart();
     GRAB_ASSIGN_OR_RETURN(const StepResult result,
-                          steps_->Step(stage(), *batch, rate_factor(*batch)));
+                          steps_->Step(stage(), *batch, run.rate_factor(*batch)));
     counters().train_seconds += watch.Seconds();
     GRAB_RETURN_IF_ERROR(AfterStep(result, batch->full.rows));
-    GRAB_ASSIGN_OR_RETURN(go_on, after_step());
+    GRAB_ASSIGN_OR_RETURN(go_on, run.after_step());
   }
   progress_.End("");
   return false;
@@ -206,6 +206,23 @@ StatusOr<ScoreTable> TrainSession::Score(const ShardSet& shards, Stage stage,
     return steps_->Logits(stage, batch);
   };
   return ScoreSplit(shards, spec_, config_.eval, options, forward, progress);
+}
+
+Status TrainSession::ScoreSlice(LoadedBlocks& blocks, const Slice& slice, ScoreTable& scores) {
+  StreamOptions options;
+  options.split = slice.split;
+  options.request_from_ms = slice.from_ms;
+  options.request_to_ms = slice.to_ms;
+  options.batch_tokens = static_cast<uint64_t>(config_.eval.batch_tokens);
+  options.shuffle_blocks = static_cast<uint32_t>(train_.shuffle_blocks);
+  const auto forward = [&](const Batch& batch) -> StatusOr<std::vector<float>> {
+    return steps_->Logits(Stage::kJoint, batch);
+  };
+  GRAB_ASSIGN_OR_RETURN(
+      const BatchBuilder builder,
+      BatchBuilder::Create(spec_.tokens, spec_.Plan(), config_.eval.slices));
+  BatchStream stream(blocks, builder, options);
+  return ScoreStream(stream, forward, NoProgress(), scores);
 }
 
 StatusOr<bool> TrainSession::SaveCheckpoint() {

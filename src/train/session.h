@@ -31,6 +31,15 @@ struct SessionOptions {
   std::string warm_start;  // run or checkpoint folder that a new run starts from; empty: cold
 };
 
+// How a stage trains a slice.
+struct StageRun {
+  std::string label;                                // for the progress line
+  std::function<double(const Batch&)> rate_factor;  // of a batch about to be trained
+  std::function<StatusOr<bool>()> after_step;       // false: stop
+  bool checkpoints = true;
+  uint32_t labels = ~uint32_t{0};  // bits of the tasks whose labels are read
+};
+
 class TrainSession {
  public:
   // All arguments must outlive it.
@@ -41,12 +50,12 @@ class TrainSession {
   // refused without `resume`. `popularity`: for the next-item objective, else nullptr.
   Status Open(const ItemPopularity* popularity);
 
-  // Trains the current stage (counters.stage) on the training targets of `slice` that it has not
-  // trained yet, until `after_step` returns false or none is left; then returns whether none is
-  // left. `rate_factor`: of a batch about to be trained. `label`: for the progress line.
-  StatusOr<bool> RunStage(LoadedBlocks& blocks, const Slice& slice, const std::string& label,
-                          const std::function<double(const Batch&)>& rate_factor,
-                          const std::function<StatusOr<bool>()>& after_step);
+  // Trains the current stage (counters.stage) on the targets of `slice` that it has not trained
+  // yet, until `run` stops it or none is left; then returns whether none is left.
+  StatusOr<bool> RunStage(LoadedBlocks& blocks, const Slice& slice, const StageRun& run);
+
+  // Appends the scores of the targets of `slice` to those of MakeScoreTable.
+  Status ScoreSlice(LoadedBlocks& blocks, const Slice& slice, ScoreTable& scores);
 
   // Scores with the model, or in Stage::kSparse with the head that trains the tables.
   StatusOr<ScoreTable> Score(const ShardSet& shards, Stage stage, const ScoreOptions& options,

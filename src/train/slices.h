@@ -13,10 +13,15 @@
 namespace grab {
 
 struct Slice {
+  Split split = Split::kTrain;
   int64_t from_ms = 0;  // request times [from_ms, to_ms)
   int64_t to_ms = 0;
   int64_t targets = 0;  // > 0
 };
+
+// The targets of `split` cut by request time, counted from the first; slices without any are left
+// out. Reads every block once. More than kSlicesMax is an InvalidArgument.
+StatusOr<std::vector<Slice>> CutTargets(const ShardSet& shards, Split split, double slice_s);
 
 // A year of hours has 8,760.
 inline constexpr int64_t kSlicesMax = 100'000;

@@ -9,6 +9,7 @@
 #include "eval/scores.h"
 #include "train/schedule.h"
 #include "train/session.h"
+#include "train/streaming.h"
 #include "train/table_options.h"
 #include "train/tensor_memory.h"
 
@@ -40,6 +41,7 @@ class Trainer {
   double RateFactor(const Batch& batch);
   StatusOr<EvalReport> ValidReport(Stage stage);
   Status Validate();
+  Status EvaluateStreaming(nlohmann::json& metrics);
   Status Finish();
   StatusOr<nlohmann::json> EvaluateSplit(Split split, bool frozen, const char* scores_file);
   bool StepLimitReached() {
@@ -119,9 +121,9 @@ StatusOr<bool> Trainer::RunSlice() {
   std::string label = absl::StrCat("train ", ModelKindName(run_.spec().kind), " pass ",
                                    counters().pass + 1, "/", run_.train().passes);
   if (slices_.size() > 1) absl::StrAppend(&label, ", slice ", slice + 1, "/", slices_.size());
-  return run_.RunStage(
-      blocks_, slices_[slice], label, [&](const Batch& batch) { return RateFactor(batch); },
-      [&] { return AfterStep(); });
+  return run_.RunStage(blocks_, slices_[slice],
+                       {label, [&](const Batch& batch) { return RateFactor(batch); },
+                        [&] { return AfterStep(); }});
 }
 
 // Each side of the model has a schedule of its own, over the targets that train it.
@@ -204,6 +206,19 @@ StatusOr<nlohmann::json> Trainer::EvaluateSplit(Split split, bool frozen, const 
   return ToJson(report)["tasks"];
 }
 
+// The best state is loaded, and changed.
+Status Trainer::EvaluateStreaming(nlohmann::json& metrics) {
+  for (const Split split : {Split::kValid, Split::kTest}) {
+    if (CountTargets(shards_, split) == 0) continue;
+    GRAB_ASSIGN_OR_RETURN(const ScoreTable scores, ScoreAndTrain(run_, blocks_, split));
+    GRAB_ASSIGN_OR_RETURN(const EvalReport report, Evaluate(scores, run_.config().eval));
+    const bool test = split == Split::kTest;
+    metrics[test ? "test_streaming" : "valid_streaming"] = ToJson(report)["tasks"][0];
+    if (test) GRAB_RETURN_IF_ERROR(WriteScores(run_.Path("test_streaming_scores.csv"), scores));
+  }
+  return absl::OkStatus();
+}
+
 Status Trainer::Finish() {
   nlohmann::json metrics = run_.Metrics();
   metrics["train_rows"] = targets_per_pass_;
@@ -235,6 +250,9 @@ Status Trainer::Finish() {
     GRAB_RETURN_IF_ERROR(evaluate("test", Split::kTest, false, "test_scores.csv"));
     metrics["scores_per_second"] = static_cast<double>(test_targets) / scoring.Seconds();
     GRAB_RETURN_IF_ERROR(evaluate("test_frozen", Split::kTest, true, nullptr));
+  }
+  if (run_.train().streaming.slice_s > 0.0 && run_.train().objective == "labels") {
+    GRAB_RETURN_IF_ERROR(EvaluateStreaming(metrics));
   }
   metrics["wall_seconds"] = wall_.Seconds();
   return WriteFileDurably(run_.Path("metrics.json"), metrics.dump(1) + "\n");
