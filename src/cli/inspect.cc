@@ -21,7 +21,6 @@
 namespace grab {
 namespace {
 
-
 struct Options {
   std::string path;
   std::string user;

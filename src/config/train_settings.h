@@ -53,7 +53,8 @@ struct PairwiseConfig {
 // Scoring that trains, after a run over fixed shards.
 struct StreamingConfig {
   double slice_s = 0.0;
-  double rate = 0.3;
+  double dense_rate = 0.1;
+  double table_rate = 1.0;
 
   template <class V>
   void Visit(V& v) {
@@ -63,8 +64,10 @@ struct StreamingConfig {
               "production: each slice is scored, then trained on. Reported beside the scores of "
               "the model that stays as it is, and thrown away; 0: not done.",
               AtLeast(0));
-    v.Setting("rate", rate, "Learning rates meanwhile, as a share of the run's highest.",
-              Between(0, 100));
+    v.Setting("dense_rate", dense_rate,
+              "Learning rate of dense weights meanwhile, as a share of dense_lr.", Between(0, 100));
+    v.Setting("table_rate", table_rate,
+              "Learning rate of embedding rows meanwhile, as a share of theirs.", Between(0, 100));
   }
 };
 

@@ -50,7 +50,7 @@ class Follower {
   Status LookBack(const ShardSet& shards, const TimeRange& pass);
   Status Evaluate(const ShardSet& shards, const TimeRange& pass);
   Status Train(const ShardSet& shards, const TimeRange& pass);
-  double RateFactor(const Batch& batch);
+  RateFactors Rates(const Batch& batch);
   Status EndPass();
   Status Release();
   Status RemoveLostReleases();
@@ -167,11 +167,10 @@ Status Follower::Train(const ShardSet& shards, const TimeRange& pass) {
   const auto stages = static_cast<int64_t>(run_.stages().size());
   LoadedBlocks blocks(shards);
   for (; counters().stage < stages; ++counters().stage, counters().batches_in_stage = 0) {
-    GRAB_RETURN_IF_ERROR(
-        run_.RunStage(blocks, whole,
-                      {label, [&](const Batch& batch) { return RateFactor(batch); },
-                       [] { return true; }})
-            .status());
+    GRAB_RETURN_IF_ERROR(run_.RunStage(blocks, whole,
+                                       {label, [&](const Batch& batch) { return Rates(batch); },
+                                        [] { return true; }})
+                             .status());
   }
   counters().stage = 0;
   return absl::OkStatus();
@@ -179,11 +178,12 @@ Status Follower::Train(const ShardSet& shards, const TimeRange& pass) {
 
 // There is no end to decay towards: rates rise over the share of the first pass that
 // warmup_fraction is, then stay.
-double Follower::RateFactor(const Batch& batch) {
+RateFactors Follower::Rates(const Batch& batch) {
   const int64_t trained =
       batch.full.rows + (TrainsModel(run_.stage()) ? counters().targets : counters().table_targets);
-  return std::min(1.0,
-                  static_cast<double>(trained) / static_cast<double>(counters().warmup_targets));
+  const double factor =
+      std::min(1.0, static_cast<double>(trained) / static_cast<double>(counters().warmup_targets));
+  return {factor, factor};
 }
 
 Status Follower::EndPass() {

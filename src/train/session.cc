@@ -153,7 +153,7 @@ StatusOr<bool> TrainSession::RunStage(LoadedBlocks& blocks, const Slice& slice,
     for (uint32_t& known : batch->labels_known) known &= run.labels;
     watch.Restart();
     GRAB_ASSIGN_OR_RETURN(const StepResult result,
-                          steps_->Step(stage(), *batch, run.rate_factor(*batch)));
+                          steps_->Step(stage(), *batch, run.rates(*batch)));
     counters().train_seconds += watch.Seconds();
     GRAB_RETURN_IF_ERROR(AfterStep(result, batch->full.rows));
     GRAB_ASSIGN_OR_RETURN(go_on, run.after_step());
@@ -218,9 +218,8 @@ Status TrainSession::ScoreSlice(LoadedBlocks& blocks, const Slice& slice, ScoreT
   const auto forward = [&](const Batch& batch) -> StatusOr<std::vector<float>> {
     return steps_->Logits(Stage::kJoint, batch);
   };
-  GRAB_ASSIGN_OR_RETURN(
-      const BatchBuilder builder,
-      BatchBuilder::Create(spec_.tokens, spec_.Plan(), config_.eval.slices));
+  GRAB_ASSIGN_OR_RETURN(const BatchBuilder builder,
+                        BatchBuilder::Create(spec_.tokens, spec_.Plan(), config_.eval.slices));
   BatchStream stream(blocks, builder, options);
   return ScoreStream(stream, forward, NoProgress(), scores);
 }

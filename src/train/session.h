@@ -33,9 +33,9 @@ struct SessionOptions {
 
 // How a stage trains a slice.
 struct StageRun {
-  std::string label;                                // for the progress line
-  std::function<double(const Batch&)> rate_factor;  // of a batch about to be trained
-  std::function<StatusOr<bool>()> after_step;       // false: stop
+  std::string label;                               // for the progress line
+  std::function<RateFactors(const Batch&)> rates;  // of a batch about to be trained
+  std::function<StatusOr<bool>()> after_step;      // false: stop
   bool checkpoints = true;
   uint32_t labels = ~uint32_t{0};  // bits of the tasks whose labels are read
 };

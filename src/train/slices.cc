@@ -49,8 +49,8 @@ StatusOr<std::vector<Slice>> Cut(const std::vector<int64_t>& times_ms, Split spl
     slices.push_back({split, begin_ms, end_ms, static_cast<int64_t>(next - i)});
     i = next;
     if (slices.size() > static_cast<size_t>(kSlicesMax)) {
-      return absl::InvalidArgumentError(absl::StrCat(
-          "train: slice_s = ", slice_s, " makes more than ", kSlicesMax, " slices"));
+      return absl::InvalidArgumentError(
+          absl::StrCat("train: slice_s = ", slice_s, " makes more than ", kSlicesMax, " slices"));
     }
   }
   return slices;
@@ -78,8 +78,7 @@ StatusOr<std::vector<Slice>> PlanSlices(const ShardSet& shards, const TrainConfi
     if (sliced) {
       GRAB_ASSIGN_OR_RETURN(slices, Cut(times_ms, Split::kTrain, config.slice_s));
     } else {
-      slices.push_back(
-          {Split::kTrain, from_ms, until_ms, static_cast<int64_t>(times_ms.size())});
+      slices.push_back({Split::kTrain, from_ms, until_ms, static_cast<int64_t>(times_ms.size())});
     }
   }
   if (slices.empty() || slices[0].targets == 0) {

@@ -46,7 +46,7 @@ BatchLookup StepRunner::LookUp(Stage stage, const Batch& batch) {
                              : lookup_.Find(batch, state_.tables, options);
 }
 
-StatusOr<StepResult> StepRunner::Step(Stage stage, const Batch& batch, double rate_factor) {
+StatusOr<StepResult> StepRunner::Step(Stage stage, const Batch& batch, const RateFactors& rates) {
   const RunCounters& counters = state_.counters;
   Stopwatch watch;
   // Seconds since the last call.
@@ -80,11 +80,11 @@ StatusOr<StepResult> StepRunner::Step(Stage stage, const Batch& batch, double ra
         result.gradient_norm, "; batch: ", DescribeBatch(batch),
         ". Nothing was updated; lower the learning rates or check the numbers of these events"));
   }
-  state_.optimiser.Step(config_.dense_lr * rate_factor,
+  state_.optimiser.Step(config_.dense_lr * rates.dense,
                         ClipFactor(result.gradient_norm, config_.clip_norm), workers_.pool());
   seconds_.dense_update += lap();
   if (TrainsTables(stage)) {
-    UpdateRows(lookup, rows, rate_factor, state_.tables, workers_.pool());
+    UpdateRows(lookup, rows, rates.tables, state_.tables, workers_.pool());
     MaintainTables(ClockSeconds(counters.newest_request_s),
                    static_cast<uint64_t>(config_.tables_bytes_max), state_.tables,
                    &workers_.pool());

@@ -26,6 +26,12 @@ struct StepSeconds {
   double table_update = 0.0;
 };
 
+// Factors on the learning rates of dense weights and of embedding rows.
+struct RateFactors {
+  double dense = 1.0;
+  double tables = 1.0;
+};
+
 class StepRunner {
  public:
   // The references must outlive it. `popularity`: for the next-item objective, else nullptr.
@@ -33,9 +39,9 @@ class StepRunner {
              const std::vector<double>& task_weights, const ItemPopularity* popularity,
              RunState& state, int threads, Precision precision);
 
-  // Trains on `batch` and counts it; all learning rates times `rate_factor`. A loss or gradient
+  // Trains on `batch` and counts it; learning rates times `rates`. A loss or gradient
   // that is not finite is a DataLoss that describes the batch, and updates nothing.
-  StatusOr<StepResult> Step(Stage stage, const Batch& batch, double rate_factor);
+  StatusOr<StepResult> Step(Stage stage, const Batch& batch, const RateFactors& rates);
 
   // Logits [batch.full.rows, tasks] with the weights and tables as they are.
   std::vector<float> Logits(Stage stage, const Batch& batch);

@@ -19,7 +19,9 @@ StatusOr<ScoreTable> ScoreAndTrain(TrainSession& run, LoadedBlocks& blocks, Spli
   GRAB_ASSIGN_OR_RETURN(const std::vector<Slice> slices,
                         CutTargets(blocks.shards(), split, streaming.slice_s));
   StageRun stage_run;
-  stage_run.rate_factor = [&](const Batch&) { return streaming.rate; };
+  stage_run.rates = [&](const Batch&) {
+    return RateFactors{streaming.dense_rate, streaming.table_rate};
+  };
   stage_run.after_step = [] { return true; };
   stage_run.checkpoints = false;
   stage_run.labels = TasksWithoutDelay(run.config());

@@ -1,4 +1,5 @@
-// Progressive evaluation of a finished run over fixed shards: what follow.h does with a growing log.
+// Progressive evaluation of a finished run over fixed shards: what follow.h does with a growing
+// log.
 #pragma once
 
 #include "base/status.h"

@@ -38,7 +38,7 @@ class Trainer {
   void Advance();
   StatusOr<bool> AfterStep();
   bool ValidationDue();
-  double RateFactor(const Batch& batch);
+  RateFactors Rates(const Batch& batch);
   StatusOr<EvalReport> ValidReport(Stage stage);
   Status Validate();
   Status EvaluateStreaming(nlohmann::json& metrics);
@@ -121,18 +121,19 @@ StatusOr<bool> Trainer::RunSlice() {
   std::string label = absl::StrCat("train ", ModelKindName(run_.spec().kind), " pass ",
                                    counters().pass + 1, "/", run_.train().passes);
   if (slices_.size() > 1) absl::StrAppend(&label, ", slice ", slice + 1, "/", slices_.size());
-  return run_.RunStage(blocks_, slices_[slice],
-                       {label, [&](const Batch& batch) { return RateFactor(batch); },
-                        [&] { return AfterStep(); }});
+  return run_.RunStage(
+      blocks_, slices_[slice],
+      {label, [&](const Batch& batch) { return Rates(batch); }, [&] { return AfterStep(); }});
 }
 
 // Each side of the model has a schedule of its own, over the targets that train it.
-double Trainer::RateFactor(const Batch& batch) {
+RateFactors Trainer::Rates(const Batch& batch) {
   const int64_t trained =
       batch.full.rows + (TrainsModel(run_.stage()) ? counters().targets : counters().table_targets);
-  return LearningRateFactor(
+  const double factor = LearningRateFactor(
       run_.train(),
       static_cast<double>(trained) / static_cast<double>(targets_per_pass_ * run_.train().passes));
+  return {factor, factor};
 }
 
 StatusOr<bool> Trainer::AfterStep() {
