@@ -2,6 +2,7 @@
 # make test [PRESET=ci]                                install what is missing, build, run the tests and the checks of the tree
 # make test-all      also the tests labelled slow      make bench     build, measure, write bench.json
 # make bench-training [DATA=kuairand_dir]              build, compare ways of training, kill runs, write training.json
+# make evidence DATA=dir [SEEDS=1,2,3,4,5]            build, compare all models, write evidence.json
 # make asan | tsan   the tests under sanitizers        make check     every scripts/check-*
 # make build | format | clean
 # Tests that need the data sets look in GRAB_DATA (a folder that holds them) and are skipped without it.
@@ -16,7 +17,7 @@ TREE_CHECKS := check-tests check-arrows check-names check-ldd
 DEV_CHECKS := check-format check-tidy
 BUILD_DIR = build/$(PRESET)
 
-.PHONY: demo test test-all bench bench-training build configure setup setup-dev format asan tsan check clean $(TREE_CHECKS) $(DEV_CHECKS)
+.PHONY: demo test test-all bench bench-training evidence build configure setup setup-dev format asan tsan check clean $(TREE_CHECKS) $(DEV_CHECKS)
 
 setup:
 	@scripts/setup $(SETUP_FLAGS)
@@ -52,6 +53,12 @@ bench-training: setup
 	@cmake --preset $(PRESET)
 	@cmake --build --preset $(PRESET) -j $(JOBS) --target grab grab-train grab-bench-training
 	@build/release/bin/grab-bench-training $(if $(DATA),--kuairand '$(DATA)')
+
+evidence: override PRESET := release
+evidence: setup
+	@cmake --preset $(PRESET)
+	@cmake --build --preset $(PRESET) -j $(JOBS) --target grab grab-train
+	@scripts/evidence '$(DATA)' $(SEEDS)
 
 asan tsan: setup-dev
 	@cmake --preset $(SANITIZER_PRESET)

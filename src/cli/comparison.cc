@@ -36,14 +36,15 @@ std::string PText(const std::optional<double>& p) {
 }
 
 Rows TableRows(const Comparison& comparison) {
-  Rows rows = {{"model", "seeds", "AUC", "±", "- " + comparison.reference, "p", "GAUC", "log-loss",
-                "PCOC", "dense weights", "table MB", "training", "scores/s"}};
+  Rows rows = {{"model", "seeds", "AUC", "±", "- " + comparison.reference, "p", "streaming", "GAUC",
+                "log-loss", "PCOC", "dense weights", "table MB", "training", "scores/s"}};
   for (const ComparedModel& model : comparison.models) {
     const RunMetrics& mean = model.result.mean;
     const auto& difference = model.auc_minus_reference;
     rows.push_back({mean.model, absl::StrCat(model.result.seeds.size()), Digits(mean.auc, 5),
                     Digits(model.result.auc_sd, 5), difference ? Signed(difference->mean) : "",
-                    difference ? PText(difference->p) : "", Digits(mean.gauc, 5),
+                    difference ? PText(difference->p) : "",
+                    mean.auc_streaming ? Digits(mean.auc_streaming, 5) : "", Digits(mean.gauc, 5),
                     Digits(mean.logloss, 5), Digits(mean.pcoc, 4),
                     HumanCount(static_cast<double>(mean.dense_weights)),
                     absl::StrFormat("%.1f", static_cast<double>(mean.table_bytes) / 1e6),
@@ -56,10 +57,12 @@ std::string Notes(const Comparison& comparison) {
   std::string notes;
   if (!comparison.models.empty()) {
     const RunMetrics& first = comparison.models[0].result.mean;
-    absl::StrAppend(&notes, first.train_rows, " training and ", first.test_rows,
-                    " test rows, hash ", comparison.rows_hash, "; GAUC by ", first.gauc_by,
-                    "; AUC and its standard deviation over seeds, p of a paired t-test over them, "
-                    "two-sided.\n");
+    absl::StrAppend(
+        &notes, first.train_rows, " training and ", first.test_rows, " test rows, hash ",
+        comparison.rows_hash, "; GAUC by ", first.gauc_by,
+        "; AUC and its standard deviation over seeds, p of a paired t-test over them, "
+        "two-sided. Streaming: AUC when each slice of the test is trained on after it was "
+        "scored.\n");
   }
   for (const FailedRun& failed : comparison.failed) {
     absl::StrAppend(&notes, "failed: ", failed.model, ", seed ", failed.seed, ": ", failed.error,

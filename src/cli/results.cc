@@ -11,6 +11,7 @@
 #include "base/check.h"
 #include "base/file.h"
 #include "base/progress.h"
+#include "cli/json_file.h"
 #include "cli/process.h"
 #include "cli/text_table.h"
 
@@ -18,67 +19,6 @@ namespace grab {
 namespace {
 
 using nlohmann::json;
-
-constexpr uint64_t kJsonBytesMax = 256 << 20;
-
-StatusOr<json> ReadJson(const std::string& path) {
-  GRAB_ASSIGN_OR_RETURN(const std::string text, ReadFile(path, kJsonBytesMax));
-  json object = json::parse(text, nullptr, false);
-  if (!object.is_object()) {
-    return absl::DataLossError(absl::StrCat(path, ": expected a JSON object"));
-  }
-  return object;
-}
-
-// Members of one object of a JSON file, with errors that name them.
-class Members {
- public:
-  Members(const std::string& path, std::string prefix, const json& object)
-      : path_(path), prefix_(std::move(prefix)), object_(object) {}
-
-  StatusOr<double> Number(const char* key) const {
-    GRAB_ASSIGN_OR_RETURN(const json* value, Find(key));
-    if (!value->is_number()) return WrongType(key, "a number");
-    return value->get<double>();
-  }
-  // null: undefined.
-  StatusOr<std::optional<double>> Metric(const char* key) const {
-    GRAB_ASSIGN_OR_RETURN(const json* value, Find(key));
-    if (value->is_null()) return std::optional<double>();
-    if (!value->is_number()) return WrongType(key, "a number or null");
-    return std::optional<double>(value->get<double>());
-  }
-  StatusOr<uint64_t> Count(const char* key) const {
-    GRAB_ASSIGN_OR_RETURN(const json* value, Find(key));
-    if (!value->is_number_unsigned()) return WrongType(key, "a count");
-    return value->get<uint64_t>();
-  }
-  StatusOr<std::string> Text(const char* key) const {
-    GRAB_ASSIGN_OR_RETURN(const json* value, Find(key));
-    if (!value->is_string()) return WrongType(key, "text");
-    return value->get<std::string>();
-  }
-  StatusOr<Members> Object(const char* key) const {
-    GRAB_ASSIGN_OR_RETURN(const json* value, Find(key));
-    if (!value->is_object()) return WrongType(key, "an object");
-    return Members(path_, prefix_ + key + ".", *value);
-  }
-  bool Has(const char* key) const { return object_.contains(key); }
-
- private:
-  StatusOr<const json*> Find(const char* key) const {
-    const auto found = object_.find(key);
-    if (found != object_.end()) return &*found;
-    return absl::DataLossError(absl::StrCat(path_, ": '", prefix_, key, "' is missing"));
-  }
-  Status WrongType(const char* key, const char* expected) const {
-    return absl::DataLossError(absl::StrCat(path_, ": '", prefix_, key, "': expected ", expected));
-  }
-
-  const std::string& path_;
-  std::string prefix_;
-  const json& object_;
-};
 
 json OrNull(const std::optional<double>& value) { return value ? json(*value) : json(nullptr); }
 
@@ -110,8 +50,8 @@ std::optional<double> AucSd(const std::vector<RunMetrics>& runs) {
 }  // namespace
 
 StatusOr<RunMetrics> ReadRunMetrics(const std::string& path) {
-  GRAB_ASSIGN_OR_RETURN(const json object, ReadJson(path));
-  const Members whole(path, "", object);
+  GRAB_ASSIGN_OR_RETURN(const json object, ReadJsonFile(path));
+  const JsonMembers whole(path, "", object);
   RunMetrics run;
   GRAB_ASSIGN_OR_RETURN(run.model, whole.Text("model"));
   GRAB_ASSIGN_OR_RETURN(run.train_rows, whole.Count("train_rows"));
@@ -120,10 +60,10 @@ StatusOr<RunMetrics> ReadRunMetrics(const std::string& path) {
   GRAB_ASSIGN_OR_RETURN(run.test_rows, whole.Count("test_rows"));
   GRAB_ASSIGN_OR_RETURN(run.scores_per_second, whole.Number("scores_per_second"));
   GRAB_ASSIGN_OR_RETURN(run.dense_weights, whole.Count("dense_weights"));
-  GRAB_ASSIGN_OR_RETURN(const Members tables, whole.Object("tables"));
+  GRAB_ASSIGN_OR_RETURN(const JsonMembers tables, whole.Object("tables"));
   GRAB_ASSIGN_OR_RETURN(run.table_rows, tables.Count("rows"));
   GRAB_ASSIGN_OR_RETURN(run.table_bytes, tables.Count("bytes"));
-  GRAB_ASSIGN_OR_RETURN(const Members test, whole.Object("test"));
+  GRAB_ASSIGN_OR_RETURN(const JsonMembers test, whole.Object("test"));
   GRAB_ASSIGN_OR_RETURN(run.auc, test.Metric("auc"));
   GRAB_ASSIGN_OR_RETURN(run.gauc, test.Metric("gauc"));
   GRAB_ASSIGN_OR_RETURN(run.gauc_by, test.Text("gauc_by"));
@@ -131,9 +71,13 @@ StatusOr<RunMetrics> ReadRunMetrics(const std::string& path) {
   GRAB_ASSIGN_OR_RETURN(run.ne, test.Metric("ne"));
   GRAB_ASSIGN_OR_RETURN(run.pcoc, test.Metric("pcoc"));
   if (whole.Has("test_frozen")) {
-    GRAB_ASSIGN_OR_RETURN(const Members frozen, whole.Object("test_frozen"));
+    GRAB_ASSIGN_OR_RETURN(const JsonMembers frozen, whole.Object("test_frozen"));
     GRAB_ASSIGN_OR_RETURN(run.auc_frozen, frozen.Metric("auc"));
     GRAB_ASSIGN_OR_RETURN(run.gauc_frozen, frozen.Metric("gauc"));
+  }
+  if (whole.Has("test_streaming")) {
+    GRAB_ASSIGN_OR_RETURN(const JsonMembers streaming, whole.Object("test_streaming"));
+    GRAB_ASSIGN_OR_RETURN(run.auc_streaming, streaming.Metric("auc"));
   }
   return run;
 }
@@ -153,9 +97,9 @@ StatusOr<ModelResult> MeanOverSeeds(const std::vector<int64_t>& seeds,
                        " and ", run.test_rows, ") cannot be averaged"));
     }
   }
-  for (const auto member :
-       {&RunMetrics::auc, &RunMetrics::gauc, &RunMetrics::logloss, &RunMetrics::ne,
-        &RunMetrics::pcoc, &RunMetrics::auc_frozen, &RunMetrics::gauc_frozen}) {
+  for (const auto member : {&RunMetrics::auc, &RunMetrics::gauc, &RunMetrics::logloss,
+                            &RunMetrics::ne, &RunMetrics::pcoc, &RunMetrics::auc_frozen,
+                            &RunMetrics::gauc_frozen, &RunMetrics::auc_streaming}) {
     result.mean.*member = Mean(runs, member);
   }
   result.mean.tokens_per_second = Mean(runs, &RunMetrics::tokens_per_second);
@@ -167,8 +111,8 @@ StatusOr<ModelResult> MeanOverSeeds(const std::vector<int64_t>& seeds,
 }
 
 StatusOr<double> ReadScoreParity(const std::string& path) {
-  GRAB_ASSIGN_OR_RETURN(const json object, ReadJson(path));
-  return Members(path, "", object).Number("score_parity_max_abs_diff");
+  GRAB_ASSIGN_OR_RETURN(const json object, ReadJsonFile(path));
+  return JsonMembers(path, "", object).Number("score_parity_max_abs_diff");
 }
 
 json ToJson(const ModelResult& result) {
@@ -194,6 +138,7 @@ json ToJson(const ModelResult& result) {
   }
   if (mean.auc_frozen.has_value()) model["auc_frozen"] = *mean.auc_frozen;
   if (mean.gauc_frozen.has_value()) model["gauc_frozen"] = *mean.gauc_frozen;
+  if (mean.auc_streaming.has_value()) model["auc_streaming"] = *mean.auc_streaming;
   if (result.auc_sd.has_value()) model["auc_sd"] = *result.auc_sd;
   return model;
 }

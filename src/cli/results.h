@@ -25,6 +25,8 @@ struct RunMetrics {
   // With histories stopped at the start of the test: the fair form of GAUC by user.
   std::optional<double> auc_frozen;
   std::optional<double> gauc_frozen;
+  // Each slice of the test trained on after it was scored (train.streaming).
+  std::optional<double> auc_streaming;
   uint64_t train_rows = 0;
   uint64_t test_rows = 0;
   double tokens_per_second = 0.0;

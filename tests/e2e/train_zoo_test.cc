@@ -133,7 +133,7 @@ double LearnedAuc(const Config& config, ModelKind kind, const Task& task, int st
   Rng rng(7);
   for (int i = 0; i < steps_max; ++i) {
     const Batch batch = testing::PackAll(spec, MakeUsers(schema, task, kBatchUsers, rng));
-    const StatusOr<StepResult> result = steps.Step(Stage::kJoint, batch, 3.0);
+    const StatusOr<StepResult> result = steps.Step(Stage::kJoint, batch, {3.0, 3.0});
     EXPECT_TRUE(result.ok()) << result.status();
   }
   const Batch batch = testing::PackAll(spec, MakeUsers(schema, task, kTestUsers, rng));

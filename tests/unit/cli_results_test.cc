@@ -43,6 +43,7 @@ StatusOr<RunMetrics> Read(const json& metrics) {
 TEST(ReadRunMetrics, ReadsEverything) {
   json metrics = Metrics();
   metrics["test_frozen"] = {{"auc", 0.7}, {"gauc", nullptr}};
+  metrics["test_streaming"] = {{"auc", 0.8}};
   const StatusOr<RunMetrics> run = Read(metrics);
   ASSERT_TRUE(run.ok()) << run.status();
   EXPECT_EQ(run->model, "grab");
@@ -53,6 +54,7 @@ TEST(ReadRunMetrics, ReadsEverything) {
   EXPECT_EQ(run->ne, 0.875);
   EXPECT_EQ(run->pcoc, 1.25);
   EXPECT_EQ(run->auc_frozen, 0.7);
+  EXPECT_EQ(run->auc_streaming, 0.8);
   EXPECT_EQ(run->gauc_frozen, std::nullopt);
   EXPECT_EQ(run->train_rows, 1000u);
   EXPECT_EQ(run->test_rows, 200u);
