@@ -88,7 +88,8 @@ INSTANTIATE_TEST_SUITE_P(Modes, StreamingTest, ::testing::Values("end_to_end", "
 
 TEST(Streaming, IsRefusedWhereTheMainTaskHasADelay) {
   const StatusOr<Config> config =
-      LoadConfig(GRAB_SOURCE_DIR "/configs/kuairand.toml", {"task.click.delay_s=60"});
+      LoadConfig(GRAB_SOURCE_DIR "/configs/kuairand.toml",
+                 {"task.click.delay_s=60", "grab.train.streaming.slice_s=3600"});
   ASSERT_FALSE(config.ok());
   EXPECT_NE(config.status().message().find("grab.train.streaming.slice_s"), std::string::npos)
       << config.status();
