@@ -1,15 +1,9 @@
 // grab compare: several models over several seeds on the same rows.
 #include <algorithm>
-#include <cstdio>
 #include <memory>
-#include <nlohmann/json.hpp>
 
-#include "base/file.h"
-#include "base/threads.h"
 #include "cli/commands.h"
-#include "cli/comparison.h"
-#include "cli/job.h"
-#include "data/shard.h"
+#include "cli/compare_variants.h"
 
 namespace grab {
 namespace {
@@ -36,65 +30,12 @@ StatusOr<std::vector<ModelKind>> ParseModels(const Options& options) {
       absl::StrCat("--reference: '", options.reference, "' is not among --models"));
 }
 
-// A model's runs that ended.
-Status AddModel(const Job& job, ModelKind kind, Comparison& comparison) {
-  std::vector<int64_t> seeds;
-  std::vector<RunMetrics> runs;
-  for (const int64_t seed : job.Seeds(kind)) {
-    const auto failed = [&](const FailedRun& run) {
-      return run.model == ModelKindName(kind) && run.seed == seed;
-    };
-    if (std::any_of(comparison.failed.begin(), comparison.failed.end(), failed)) continue;
-    GRAB_ASSIGN_OR_RETURN(RunMetrics run,
-                          ReadRunMetrics(JoinPath(job.RunDir(kind, seed), "metrics.json")));
-    runs.push_back(std::move(run));
-    seeds.push_back(seed);
-  }
-  if (runs.empty()) return absl::OkStatus();
-  GRAB_ASSIGN_OR_RETURN(ModelResult mean, MeanOverSeeds(seeds, runs));
-  comparison.models.push_back({std::move(mean), std::nullopt});
-  return absl::OkStatus();
-}
-
-Status Conclude(const Job& job, const std::vector<ModelKind>& kinds, Comparison& comparison) {
-  for (const ModelKind kind : kinds) GRAB_RETURN_IF_ERROR(AddModel(job, kind, comparison));
-  CompareWithReference(comparison);
-  GRAB_ASSIGN_OR_RETURN(const std::unique_ptr<ShardSet> shards, ShardSet::Open(job.Path("shards")));
-  comparison.rows_hash = shards->rows_hash();
-  comparison.commit = CommitOf(job.binary());
-  comparison.cpu = CpuName();
-  comparison.threads = DefaultThreads();
-  const std::string text =
-      ToJson(comparison).dump(2, ' ', false, nlohmann::json::error_handler_t::replace);
-  GRAB_RETURN_IF_ERROR(WriteFileDurably(job.Path("comparison.json"), text + "\n"));
-  GRAB_RETURN_IF_ERROR(WriteFileDurably(job.Path("comparison.md"), ToMarkdown(comparison)));
-  std::printf("\n%s%s, comparison.md\n", ToText(comparison).c_str(),
-              job.Path("comparison.json").c_str());
-  if (comparison.failed.empty()) return absl::OkStatus();
-  return absl::InternalError(absl::StrCat(comparison.failed.size(),
-                                          " training runs failed; the others are compared. Repeat "
-                                          "with --resume to try them again"));
-}
-
-// Seed by seed, so that what there is when it is stopped can be compared.
 Status Compare(const Options& options) {
   GRAB_ASSIGN_OR_RETURN(const std::vector<ModelKind> kinds, ParseModels(options));
   GRAB_ASSIGN_OR_RETURN(const Job job, Job::Begin(options.job));
-  GRAB_RETURN_IF_ERROR(job.MakeShards());
-  Comparison comparison;
-  comparison.reference = options.reference;
-  size_t rounds = 0;
-  for (const ModelKind kind : kinds) rounds = std::max(rounds, job.Seeds(kind).size());
-  for (size_t round = 0; round < rounds; ++round) {
-    for (const ModelKind kind : kinds) {
-      const int64_t seed = job.Seeds(kind)[round];
-      const Status status = job.Train(kind, seed);
-      if (status.ok()) continue;
-      std::fprintf(stderr, "grab: %s\n", std::string(status.message()).c_str());
-      comparison.failed.push_back({ModelKindName(kind), seed, std::string(status.message())});
-    }
-  }
-  return Conclude(job, kinds, comparison);
+  std::vector<Variant> variants;
+  for (const ModelKind kind : kinds) variants.push_back({ModelKindName(kind), kind, {}});
+  return CompareVariants(job, variants, options.reference);
 }
 
 }  // namespace

@@ -56,8 +56,8 @@ StatusOr<Job> Job::Begin(const JobOptions& options) {
 
 std::string Job::Path(absl::string_view name) const { return JoinPath(options_->out, name); }
 
-std::string Job::RunDir(ModelKind kind, int64_t seed) const {
-  return Path(absl::StrCat(ModelKindName(kind), "-seed", seed));
+std::string Job::RunDir(const std::string& name, int64_t seed) const {
+  return Path(absl::StrCat(name, "-seed", seed));
 }
 
 std::vector<int64_t> Job::Seeds(ModelKind kind) const {
@@ -118,20 +118,18 @@ Status Job::MakeShards() const {
               {"prepare", "--config", Path("config.toml"), "--out", Path("shards")});
 }
 
-Status Job::Train(ModelKind kind, int64_t seed) const {
-  const std::string model = ModelKindName(kind);
-  const std::string dir = RunDir(kind, seed);
-  std::vector<std::string> arguments = {"train",
-                                        "--config",
-                                        Path("config.toml"),
-                                        "--model",
-                                        model,
-                                        "--shards",
-                                        Path("shards"),
-                                        "--out",
-                                        dir,
-                                        "--set",
-                                        absl::StrCat(model, ".train.seed=", seed)};
+Status Job::Train(const Variant& variant, int64_t seed) const {
+  const std::string model = ModelKindName(variant.kind);
+  const std::string dir = RunDir(variant.name, seed);
+  std::vector<std::string> arguments = {"train",        "--config", Path("config.toml"),
+                                        "--model",      model,      "--shards",
+                                        Path("shards"), "--out",    dir};
+  std::vector<std::string> settings = variant.settings;
+  settings.push_back(absl::StrCat(model, ".train.seed=", seed));
+  for (const std::string& setting : settings) {
+    arguments.push_back("--set");
+    arguments.push_back(setting);
+  }
   const bool complete = Exists(JoinPath(dir, "metrics.json"));
   if (!complete && Exists(dir)) {
     GRAB_ASSIGN_OR_RETURN(const LatestCheckpointResult latest,
@@ -142,7 +140,8 @@ Status Job::Train(ModelKind kind, int64_t seed) const {
       GRAB_RETURN_IF_ERROR(RemoveAll(dir));
     }
   }
-  return Step(absl::StrCat("train ", model, ", seed ", seed), complete, std::move(arguments));
+  return Step(absl::StrCat("train ", variant.name, ", seed ", seed), complete,
+              std::move(arguments));
 }
 
 }  // namespace grab

@@ -26,6 +26,13 @@ struct JobOptions {
   void Add(CLI::App& app);
 };
 
+// A model, with settings of its own beside the config's.
+struct Variant {
+  std::string name;  // its folders are NAME-seedN
+  ModelKind kind = ModelKind::kGrab;
+  std::vector<std::string> settings;  // KEY=VALUE, as of --set
+};
+
 class Job {
  public:
   // Loads the config and begins the folder: the effective config, which all steps read, is written
@@ -35,13 +42,13 @@ class Job {
   const Config& config() const { return config_; }
   const std::string& binary() const { return binary_; }
   std::string Path(absl::string_view name) const;  // in the job's folder
-  std::string RunDir(ModelKind kind, int64_t seed) const;
+  std::string RunDir(const std::string& name, int64_t seed) const;
   std::vector<int64_t> Seeds(ModelKind kind) const;  // those asked for, else the config's
 
   // Config 'simulator' without a log: simulate one. Then prepare.
   Status MakeShards() const;
   // From the newest checkpoint, if there is one.
-  Status Train(ModelKind kind, int64_t seed) const;
+  Status Train(const Variant& variant, int64_t seed) const;
   // Runs `grab ARGUMENTS`, or says that its output is complete.
   Status Step(const std::string& name, bool complete, std::vector<std::string> arguments) const;
 

@@ -19,7 +19,8 @@ namespace {
 constexpr ModelKind kModels[] = {ModelKind::kDlrm, ModelKind::kGrab};
 
 Status ExportAndScore(const Job& job) {
-  const std::string run = job.RunDir(ModelKind::kGrab, job.Seeds(ModelKind::kGrab)[0]);
+  const std::string run =
+      job.RunDir(ModelKindName(ModelKind::kGrab), job.Seeds(ModelKind::kGrab)[0]);
   GRAB_ASSIGN_OR_RETURN(const LatestCheckpointResult exported, LatestCheckpoint(job.Path("model")));
   GRAB_RETURN_IF_ERROR(job.Step("export", exported.checkpoint.has_value(),
                                 {"export", "--run", run, "--out", job.Path("model")}));
@@ -34,8 +35,9 @@ StatusOr<Results> Collect(const Job& job) {
   for (const ModelKind kind : kModels) {
     std::vector<RunMetrics> runs;
     for (const int64_t seed : job.Seeds(kind)) {
-      GRAB_ASSIGN_OR_RETURN(RunMetrics run,
-                            ReadRunMetrics(JoinPath(job.RunDir(kind, seed), "metrics.json")));
+      GRAB_ASSIGN_OR_RETURN(
+          RunMetrics run,
+          ReadRunMetrics(JoinPath(job.RunDir(ModelKindName(kind), seed), "metrics.json")));
       runs.push_back(std::move(run));
     }
     GRAB_ASSIGN_OR_RETURN(ModelResult mean, MeanOverSeeds(job.Seeds(kind), runs));
@@ -69,7 +71,9 @@ Status RunJob(const JobOptions& options) {
   GRAB_ASSIGN_OR_RETURN(const Job job, Job::Begin(options));
   GRAB_RETURN_IF_ERROR(job.MakeShards());
   for (const ModelKind kind : kModels) {
-    for (const int64_t seed : job.Seeds(kind)) GRAB_RETURN_IF_ERROR(job.Train(kind, seed));
+    for (const int64_t seed : job.Seeds(kind)) {
+      GRAB_RETURN_IF_ERROR(job.Train({ModelKindName(kind), kind, {}}, seed));
+    }
   }
   GRAB_RETURN_IF_ERROR(ExportAndScore(job));
   return Conclude(job);

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "support/fake_trainer.h"
 
@@ -13,6 +14,7 @@ namespace grab {
 namespace {
 
 using testing::AllOf;
+using testing::Contains;
 using testing::HasSubstr;
 
 class CompareTest : public JobTest {
@@ -97,6 +99,28 @@ TEST_F(CompareTest, EvidenceListsTheFigures) {
   EXPECT_THAT(missing.err, HasSubstr("nowhere/comparison.json"));
   EXPECT_THAT(RunCommand({dir_.File("bin/grab"), "evidence", "toy"}).err,
               HasSubstr("expected NAME=DIR"));
+}
+
+// The fake trainer gives all variants, which are of one model, the same AUC.
+TEST_F(CompareTest, AblateHoldsVariantsAgainstTheWhole) {
+  InstallTrain();
+  const CommandResult done = RunJob("ablate", {"--seeds", "1,2"});
+  ASSERT_EQ(done.exit_code, 0) << done.err;
+  const nlohmann::json models = Comparison()["models"];
+  ASSERT_GE(models.size(), 7u);
+  EXPECT_EQ(models[0]["model"], "grab");
+  std::set<std::string> names;
+  for (const nlohmann::json& model : models) {
+    names.insert(model["model"]);
+    EXPECT_EQ(model["seeds"], (std::vector<int>{1, 2}));
+    if (model["model"] != "grab") {
+      EXPECT_EQ(model["auc_minus_reference"]["mean"], 0.0);
+    }
+  }
+  EXPECT_EQ(names.size(), models.size());
+  EXPECT_THAT(TrainCalls(), Contains(AllOf(HasSubstr("no_time_bias-seed2"),
+                                           HasSubstr("--set grab.model.time_buckets=2"),
+                                           HasSubstr("--set grab.train.seed=2"))));
 }
 
 TEST_F(CompareTest, RefusesModelsItDoesNotKnow) {
