@@ -1,0 +1,52 @@
+#include "trees/feature_plan.h"
+
+#include <algorithm>
+
+namespace grab {
+namespace {
+
+void NameColumns(const Schema& schema, FeaturePlan& plan) {
+  for (const Counter& counter : plan.counters) {
+    plan.names.push_back(counter.name + ".exposures");
+    for (const std::string& task : schema.tasks) {
+      plan.names.push_back(absl::StrCat(counter.name, ".", task, ".positives"));
+      plan.names.push_back(absl::StrCat(counter.name, ".", task, ".rate"));
+    }
+  }
+  for (const int field : plan.numbers) {
+    plan.names.push_back(schema.fields[static_cast<size_t>(field)].name);
+  }
+  plan.names.push_back("seconds_since_last_event");
+}
+
+}  // namespace
+
+StatusOr<FeaturePlan> FeaturePlan::Create(const Config& config, const TokenSpec& tokens) {
+  FeaturePlan plan;
+  plan.smoothing = config.trees.smoothing;
+  plan.counters.push_back({"user", -1, true, false});
+  for (const FieldConfig& field : config.fields) {
+    const TokenSlot* slot = tokens.FindSlot(field.name);
+    if (slot == nullptr || !slot->full) continue;
+    if (slot->kind == SlotKind::kNumber) plan.numbers.push_back(slot->fields[0]);
+    if (slot->kind != SlotKind::kId && slot->kind != SlotKind::kIds) continue;
+    const bool ids = slot->kind == SlotKind::kIds;
+    plan.counters.push_back({field.name, slot->fields[0], false, ids});
+    if (field.role == "user") continue;
+    plan.counters.push_back({"user_and_" + field.name, slot->fields[0], true, ids});
+  }
+  for (const std::string& name : tokens.schema.tasks) {
+    const auto task = std::find_if(config.tasks.begin(), config.tasks.end(),
+                                   [&](const TaskConfig& known) { return known.name == name; });
+    if (task == config.tasks.end() || tokens.schema.tasks.size() != config.tasks.size()) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("the data has ", tokens.schema.tasks.size(), " tasks, among them '", name,
+                       "', the config other ", config.tasks.size(), "; prepare again"));
+    }
+    plan.delay_s.push_back(task->delay_s);
+  }
+  NameColumns(tokens.schema, plan);
+  return plan;
+}
+
+}  // namespace grab
