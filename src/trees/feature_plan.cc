@@ -16,7 +16,7 @@ void NameColumns(const Schema& schema, FeaturePlan& plan) {
   for (const int field : plan.numbers) {
     plan.names.push_back(schema.fields[static_cast<size_t>(field)].name);
   }
-  plan.names.push_back("seconds_since_last_event");
+  plan.names.push_back("@user.seconds_since_last_event");
 }
 
 }  // namespace
@@ -24,7 +24,7 @@ void NameColumns(const Schema& schema, FeaturePlan& plan) {
 StatusOr<FeaturePlan> FeaturePlan::Create(const Config& config, const TokenSpec& tokens) {
   FeaturePlan plan;
   plan.smoothing = config.trees.smoothing;
-  plan.counters.push_back({"user", -1, true, false});
+  plan.counters.push_back({"@user", -1, true, false});
   for (const FieldConfig& field : config.fields) {
     const TokenSlot* slot = tokens.FindSlot(field.name);
     if (slot == nullptr || !slot->full) continue;
@@ -33,7 +33,7 @@ StatusOr<FeaturePlan> FeaturePlan::Create(const Config& config, const TokenSpec&
     const bool ids = slot->kind == SlotKind::kIds;
     plan.counters.push_back({field.name, slot->fields[0], false, ids});
     if (field.role == "user") continue;
-    plan.counters.push_back({"user_and_" + field.name, slot->fields[0], true, ids});
+    plan.counters.push_back({"@user." + field.name, slot->fields[0], true, ids});
   }
   for (const std::string& name : tokens.schema.tasks) {
     const auto task = std::find_if(config.tasks.begin(), config.tasks.end(),

@@ -23,7 +23,7 @@
 namespace grab {
 
 struct Counter {
-  std::string name;      // "user", "FIELD" or "user_and_FIELD"
+  std::string name;      // "@user", "FIELD" or "@user.FIELD"
   int field = -1;        // in Schema::fields; -1: none
   bool by_user = false;  // the user is in the key
   bool ids = false;      // several keys per event
