@@ -253,6 +253,7 @@ struct TrainConfig {
 // Gradient-boosted trees on running counts (docs/zoo.md).
 struct TreesConfig {
   int64_t seed = 1;
+  std::vector<std::string> actions;
   int64_t rounds_max = 2000;
   int64_t early_stop_rounds = 50;
   int64_t depth_max = 6;
@@ -269,6 +270,9 @@ struct TreesConfig {
   void Visit(V& v) {
     v.Setting("seed", seed, "Seed of the sampling of rows and columns.",
               Between(0, 9007199254740992.0));
+    v.Setting("actions", actions,
+              "Actions that are counted beside the tasks, as those are: how many, and their rate.",
+              Anything());
     v.Setting("rounds_max", rounds_max, "Trees per task, at most.", Between(1, 100000));
     v.Setting("early_stop_rounds", early_stop_rounds,
               "Stop after this many trees without a better log-loss of the validation targets, and "

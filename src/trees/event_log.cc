@@ -17,8 +17,8 @@ class Loader {
     log_.request_time_ms.reserve(events);
     log_.known_time_ms.reserve(events);
     log_.split.reserve(events);
-    log_.labels.reserve(events);
-    log_.labels_known.reserve(events);
+    log_.outcomes.reserve(events);
+    log_.outcomes_known.reserve(events);
     log_.cells.resize(plan.counters.size());
     for (size_t c = 0; c < log_.cells.size(); ++c) {
       EventLog::Cells& cells = log_.cells[c];
@@ -38,8 +38,8 @@ class Loader {
     Extend(events.request_time_ms, log_.request_time_ms);
     Extend(events.known_time_ms, log_.known_time_ms);
     Extend(events.split, log_.split);
-    Extend(events.labels, log_.labels);
-    Extend(events.labels_known, log_.labels_known);
+    AppendOutcomes(events.labels, events.actions, log_.outcomes);
+    AppendOutcomes(events.labels_known, events.actions_known, log_.outcomes_known);
     for (size_t i = 0; i < plan_.numbers.size(); ++i) {
       Extend(events.fields[static_cast<size_t>(plan_.numbers[i])].numbers, log_.numbers[i]);
     }
@@ -77,6 +77,19 @@ class Loader {
   template <class T>
   static void Extend(const std::vector<T>& from, std::vector<T>& to) {
     to.insert(to.end(), from.begin(), from.end());
+  }
+
+  void AppendOutcomes(const std::vector<uint32_t>& labels, const std::vector<uint32_t>& actions,
+                      std::vector<uint64_t>& to) const {
+    for (size_t i = 0; i < labels.size(); ++i) {
+      uint64_t bits = 0;
+      for (size_t o = 0; o < plan_.outcomes.size(); ++o) {
+        const int action = plan_.outcomes[o].action;
+        const uint64_t bit = action < 0 ? labels[i] >> o & 1 : actions[i] >> action & 1;
+        bits |= bit << o;
+      }
+      to.push_back(bits);
+    }
   }
 
   void AppendUser(size_t counter, const UserBlock& block, uint32_t begin, uint32_t end) {
@@ -118,8 +131,8 @@ class Loader {
 
 // Per event, of all columns whose length is the number of events.
 double EventBytes(const FeaturePlan& plan) {
-  constexpr size_t kTimesAndLabels = 2 * sizeof(int64_t) + sizeof(Split) + 2 * sizeof(uint32_t);
-  return static_cast<double>(kTimesAndLabels + sizeof(uint32_t) * plan.counters.size() +
+  constexpr size_t kTimesAndOutcomes = 4 * sizeof(int64_t) + sizeof(Split);
+  return static_cast<double>(kTimesAndOutcomes + sizeof(uint32_t) * plan.counters.size() +
                              sizeof(float) * plan.numbers.size());
 }
 

@@ -29,8 +29,8 @@ struct EventLog {
   std::vector<int64_t> request_time_ms;
   std::vector<int64_t> known_time_ms;
   std::vector<Split> split;
-  std::vector<uint32_t> labels;  // bits in Schema::tasks order
-  std::vector<uint32_t> labels_known;
+  std::vector<uint64_t> outcomes;  // bits in the plan's order: labels of the tasks, then actions
+  std::vector<uint64_t> outcomes_known;
   std::vector<Cells> cells;                 // per counter of the plan
   std::vector<std::vector<float>> numbers;  // per number field of the plan, NaN = missing
 

@@ -5,10 +5,10 @@
 //   exposures        events of its key
 //   TASK.positives   of them those whose label of the task is known and 1
 //   TASK.rate        smoothed share of positives among those whose label is known
-// An ids field has several keys: their counts are added, the rate is that of the sums; weights are
-// not read. Then come the number fields and the seconds since the user's last event. Only what is
-// in a candidate's full token is read, so no behaviour field ever is; crosses and dense vectors are
-// not.
+// and the same of each of [trees] actions, as @ACTION.positives and @ACTION.rate. An ids field has
+// several keys: their counts are added, the rate is that of the sums; weights are not read. Then
+// come the number fields and the seconds since the user's last event. Only what is in a candidate's
+// full token is read, so no behaviour field ever is; crosses and dense vectors are not.
 #pragma once
 
 #include <cstddef>
@@ -29,17 +29,24 @@ struct Counter {
   bool ids = false;      // several keys per event
 };
 
+// What a counter counts of its events: the labels of a task, or an action.
+struct Outcome {
+  std::string name;     // "TASK" or "@ACTION"
+  int64_t delay_s = 0;  // when it is final (LabelFinalMs)
+  int action = -1;      // bit of EventColumns::actions; -1: that of the labels at the same place
+};
+
 struct FeaturePlan {
   std::vector<Counter> counters;   // the first is the user
   std::vector<int> numbers;        // number fields, in Schema::fields
-  std::vector<int64_t> delay_s;    // per task of the schema: when its label is final
+  std::vector<Outcome> outcomes;   // the tasks of the schema, then actions
   double smoothing = 1.0;          // labels of the rate of all that every key starts with
   std::vector<std::string> names;  // of the columns
 
-  size_t tasks() const { return delay_s.size(); }
   size_t columns() const { return names.size(); }
 
-  // `tokens` is of `config` and the data. A task that only one of them has is an InvalidArgument.
+  // `tokens` is of `config` and the data. A task that only one of them has, and an action that the
+  // data lacks, is an InvalidArgument.
   static StatusOr<FeaturePlan> Create(const Config& config, const TokenSpec& tokens);
 };
 

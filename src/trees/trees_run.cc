@@ -34,8 +34,9 @@ Part TargetsOf(const EventLog& log, Split split) {
   for (uint32_t i = 0; i < log.size(); ++i) {
     if (log.split[i] != split) continue;
     part.events.push_back(i);
-    part.labels.push_back(log.labels[i]);
-    part.labels_known.push_back(log.labels_known[i]);
+    // Tasks are at most 31, and come first.
+    part.labels.push_back(static_cast<uint32_t>(log.outcomes[i]));
+    part.labels_known.push_back(static_cast<uint32_t>(log.outcomes_known[i]));
   }
   return part;
 }
@@ -137,7 +138,7 @@ Status TreesRun::Count() {
   for (const EventLog::Cells& counter : log.cells) cells += counter.count;
   metrics_["features"] = plan_.columns();
   metrics_["tables"] = {{"rows", cells},
-                        {"bytes", cells * sizeof(uint32_t) * (1 + 2 * plan_.tasks())}};
+                        {"bytes", cells * sizeof(uint32_t) * (1 + 2 * plan_.outcomes.size())}};
   return absl::OkStatus();
 }
 

@@ -15,12 +15,14 @@ namespace {
 
 constexpr int64_t kForever = std::numeric_limits<int64_t>::max();
 constexpr int64_t kBuyDelayMs = 6000;
+constexpr size_t kOutcomes = 3;
 constexpr double kSmoothing = 3.0;
 
 Config CountsConfig() {
   Config config = testing::MakeConfig();
   config.trees.smoothing = kSmoothing;
   config.tasks[1].delay_s = kBuyDelayMs / 1000;
+  config.trees.actions = {"click"};
   return config;
 }
 
@@ -40,11 +42,18 @@ struct Row {
 
   int64_t request_ms() const { return events->request_time_ms[index]; }
   int64_t known_ms() const { return events->known_time_ms[index]; }
-  int64_t final_ms(size_t task) const {
-    return task == 0 ? known_ms() : std::max(known_ms(), request_ms() + kBuyDelayMs);
+  // Outcomes: the tasks click and buy, and the action click, bit 1 of the actions.
+  int64_t final_ms(size_t outcome) const {
+    return outcome == 1 ? std::max(known_ms(), request_ms() + kBuyDelayMs) : known_ms();
   }
-  bool has(const std::vector<uint32_t>& bits, size_t task) const {
-    return (bits[index] >> task & 1) != 0;
+  bool known(size_t outcome) const {
+    return ((outcome < 2 ? events->labels_known[index] >> outcome
+                         : events->actions_known[index] >> 1) &
+            1) != 0;
+  }
+  bool positive(size_t outcome) const {
+    return ((outcome < 2 ? events->labels[index] >> outcome : events->actions[index] >> 1) & 1) !=
+           0;
   }
   std::set<uint64_t> Keys(const Counter& counter) const {
     if (counter.field < 0) return {1};
@@ -73,8 +82,8 @@ std::vector<Row> RowsOf(const std::vector<UserBlock>& blocks) {
 
 struct Sums {
   double exposures = 0.0;
-  double known[2] = {0.0, 0.0};
-  double positives[2] = {0.0, 0.0};
+  double known[kOutcomes] = {};
+  double positives[kOutcomes] = {};
 };
 
 // How many of `keys` an event has, for every event that counts at `time_ms`.
@@ -84,10 +93,10 @@ Sums Recount(const std::vector<Row>& rows, int64_t time_ms, const Matches& match
   for (const Row& row : rows) {
     const double times = matches(row);
     if (row.known_ms() < time_ms) sums.exposures += times;
-    for (size_t task = 0; task < 2; ++task) {
-      if (row.final_ms(task) >= time_ms || !row.has(row.events->labels_known, task)) continue;
-      sums.known[task] += times;
-      if (row.has(row.events->labels, task)) sums.positives[task] += times;
+    for (size_t o = 0; o < kOutcomes; ++o) {
+      if (row.final_ms(o) >= time_ms || !row.known(o)) continue;
+      sums.known[o] += times;
+      if (row.positive(o)) sums.positives[o] += times;
     }
   }
   return sums;
@@ -110,10 +119,10 @@ std::vector<float> NaiveFeatures(const std::vector<Row>& rows, const FeaturePlan
       features.push_back(static_cast<float>(keys.empty() ? NAN : value));
     };
     add(sums.exposures);
-    for (size_t task = 0; task < 2; ++task) {
-      const double prior = (all.positives[task] + 1.0) / (all.known[task] + 2.0);
-      add(sums.positives[task]);
-      add((sums.positives[task] + kSmoothing * prior) / (sums.known[task] + kSmoothing));
+    for (size_t o = 0; o < kOutcomes; ++o) {
+      const double prior = (all.positives[o] + 1.0) / (all.known[o] + 2.0);
+      add(sums.positives[o]);
+      add((sums.positives[o] + kSmoothing * prior) / (sums.known[o] + kSmoothing));
     }
   }
   for (const int field : plan.numbers) {
@@ -199,8 +208,10 @@ TEST(RunningCounts, DoNotReadTheFuture) {
       EventColumns& events = block.events;
       for (size_t i = 0; i < events.size(); ++i) {
         events.fields[behaviour].numbers[i] = static_cast<float>(rng.Uniform());
-        events.actions_known[i] = static_cast<uint32_t>(rng.Below(4));
-        events.actions[i] = events.actions_known[i] & static_cast<uint32_t>(rng.Next());
+        if (events.known_time_ms[i] >= request_ms) {
+          events.actions_known[i] = static_cast<uint32_t>(rng.Below(4));
+          events.actions[i] = events.actions_known[i] & static_cast<uint32_t>(rng.Next());
+        }
         for (size_t task = 0; task < 2; ++task) {
           if (Row{&events, i, 0}.final_ms(task) < request_ms) continue;
           const uint32_t bit = uint32_t{1} << task;
@@ -225,12 +236,16 @@ TEST(FeaturePlan, ReadsWhatACandidateShows) {
   EXPECT_EQ(plan.numbers, std::vector<int>({2}));
 }
 
-TEST(FeaturePlan, NeedsTheTasksOfTheData) {
+TEST(FeaturePlan, NeedsTheTasksAndActionsOfTheData) {
   Config config = CountsConfig();
   const Schema schema = *Schema::FromConfig(config);
   const TokenSpec tokens = *TokenSpec::FromConfig(config, schema, 1);
+  config.trees.actions = {"like"};
+  Status status = FeaturePlan::Create(config, tokens).status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << status;
+  config = CountsConfig();
   config.tasks.pop_back();
-  const Status status = FeaturePlan::Create(config, tokens).status();
+  status = FeaturePlan::Create(config, tokens).status();
   EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << status;
 }
 
