@@ -120,7 +120,7 @@ Status TreesRun::Count() {
       CountBytes(log, plan_) + rows * static_cast<double>(plan_.columns()) * value_bytes,
       absl::StrCat(shards_.dir(), ": counts, and ", plan_.columns(), " features of ", events.size(),
                    " targets")));
-  progress_.Begin("running counts", "", 0);
+  progress_.Begin("running counts", "targets", events.size());
   const std::vector<float> values = RunningFeatures(log, plan_, events);
   absl::Span<const float> rest = values;
   for (Part* part : {&train_, &valid_, &test_}) {
@@ -133,7 +133,8 @@ Status TreesRun::Count() {
     const std::vector<float> frozen = RunningFeatures(log, plan_, test_.events, first_ms);
     GRAB_ASSIGN_OR_RETURN(test_frozen_, TreeRows::Create(frozen, plan_.names, threads_));
   }
-  progress_.End(absl::StrCat(plan_.columns(), " features of ", events.size(), " targets"));
+  progress_.Update(events.size(), "");
+  progress_.End(absl::StrCat(plan_.columns(), " features each"));
   uint64_t cells = 0;
   for (const EventLog::Cells& counter : log.cells) cells += counter.count;
   metrics_["features"] = plan_.columns();
