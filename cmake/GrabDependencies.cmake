@@ -37,3 +37,8 @@ if(GRAB_BUILD_TRAIN)
   find_package(Torch REQUIRED)
   unset(CMAKE_MESSAGE_LOG_LEVEL)
 endif()
+
+if(GRAB_BUILD_TREES)
+  find_path(XGBOOST_INCLUDE_DIR xgboost/c_api.h REQUIRED)
+  find_library(XGBOOST_LIBRARY xgboost REQUIRED)
+endif()

@@ -2,6 +2,7 @@
 option(GRAB_BUILD_TESTS "Build the tests" ON)
 option(GRAB_BUILD_BENCH "Build the benchmarks" ON)
 option(GRAB_BUILD_TRAIN "Build src/train, the only part that needs libtorch" ON)
+option(GRAB_BUILD_TREES "Build src/trees, the only part that needs XGBoost" ON)
 option(GRAB_WERROR "Treat warnings as errors (CI does)" OFF)
 option(GRAB_FUZZ "Build the libFuzzer targets with AddressSanitizer; needs Clang" OFF)
 set(GRAB_SANITIZE "" CACHE STRING "Sanitizers, as given to -fsanitize= (empty: none)")

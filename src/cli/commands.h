@@ -30,6 +30,8 @@ void AddEvidence(CLI::App& app, Command& command);
 Status ExecTrain(const std::vector<std::string>& arguments);
 // `grab bench` likewise runs grab-bench.
 Status ExecBench(const std::vector<std::string>& arguments);
+// `grab trees` likewise runs grab-trees.
+Status ExecTrees(const std::vector<std::string>& arguments);
 // The path of grab-train: beside this binary, else in PATH; NotFound says what to do.
 StatusOr<std::string> FindTrain();
 

@@ -43,15 +43,18 @@ int Main(int argc, char** argv) {
   AddPrepare(app, command);
   AddInspect(app, command);
   app.add_subcommand("train", "Train one model on prepared shards (grab-train)");
+  app.add_subcommand("trees",
+                     "Train boosted trees on running counts of the same rows (grab-trees)");
   app.add_subcommand("bench", "Measure this machine, grab on it, and what others do (grab-bench)");
   AddExport(app, command);
   AddScore(app, command);
   AddEval(app, command);
   AddConfig(app, command);
   const std::string name = argc >= 2 ? argv[1] : "";
-  if (name == "train" || name == "bench") {
-    const std::vector<std::string> arguments(argv + 2, argv + argc);
-    return Report(name == "train" ? ExecTrain(arguments) : ExecBench(arguments));
+  // Binaries with options of their own.
+  for (const auto& [other, exec] :
+       {std::pair{"train", &ExecTrain}, {"trees", &ExecTrees}, {"bench", &ExecBench}}) {
+    if (name == other) return Report(exec({argv + 2, argv + argc}));
   }
   std::vector<std::string> names;
   for (const CLI::App* sub : app.get_subcommands({})) names.push_back(sub->get_name());

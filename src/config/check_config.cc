@@ -417,6 +417,18 @@ Problem CheckSequenceModel(const Config& config, const std::string& name,
   return CheckObjective(config, name + ".train", run.train);
 }
 
+Problem CheckTrees(const Config& config) {
+  const std::vector<std::string>& actions = config.trees.actions;
+  for (size_t i = 0; i < actions.size(); ++i) {
+    const std::string key = absl::StrCat("trees.actions.", i);
+    GRAB_RETURN_IF_PROBLEM(CheckKnown(key, actions[i], "action", NamesOf(config.actions)));
+    if (std::count(actions.begin(), actions.end(), actions[i]) > 1) {
+      return At(key, absl::StrCat("names '", actions[i], "' twice"));
+    }
+  }
+  return std::nullopt;
+}
+
 Problem CheckEval(const Config& config) {
   const std::vector<std::string>& slices = config.eval.slices;
   for (size_t i = 0; i < slices.size(); ++i) {
@@ -445,6 +457,7 @@ std::optional<ConfigProblem> FindProblem(const Config& config) {
   GRAB_RETURN_IF_PROBLEM(CheckEvents(config));
   GRAB_RETURN_IF_PROBLEM(CheckSplit(config));
   GRAB_RETURN_IF_PROBLEM(CheckFollow(config));
+  GRAB_RETURN_IF_PROBLEM(CheckTrees(config));
   GRAB_RETURN_IF_PROBLEM(CheckDlrm(config));
   for (const auto& [name, run] : {std::pair{"din", &config.din},
                                   {"sim", &config.sim},

@@ -96,6 +96,7 @@ struct Config {
   PrepareConfig prepare;
   SimulateConfig simulate;
   FollowConfig follow;
+  TreesConfig trees;
   ModelRunConfig dlrm = WithoutStages();
   ModelRunConfig din;
   ModelRunConfig sim;
@@ -118,6 +119,7 @@ struct Config {
     v.Section("prepare", prepare, "Raw log to shards.");
     v.Section("simulate", simulate, "The ad world.");
     v.Section("follow", follow, "Training that follows a growing log.");
+    v.Section("trees", trees, "Gradient-boosted trees on running counts (docs/zoo.md).");
     v.Section("dlrm", dlrm, "The DLRM baseline.");
     v.Section("din", din, "DIN: a candidate attends to the newest events (docs/zoo.md).");
     v.Section("sim", sim, "SIM: DIN beside events found by field or by embedding.");

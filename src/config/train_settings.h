@@ -273,6 +273,53 @@ struct TrainConfig {
   }
 };
 
+// Gradient-boosted trees on running counts (docs/zoo.md).
+struct TreesConfig {
+  int64_t seed = 1;
+  std::vector<std::string> actions;
+  int64_t rounds_max = 2000;
+  int64_t early_stop_rounds = 50;
+  int64_t depth_max = 6;
+  double learning_rate = 0.05;
+  double leaf_weight_min = 10.0;
+  double l2 = 1.0;
+  double subsample = 0.8;
+  double columns_fraction = 0.5;
+  double smoothing = 20.0;
+  int64_t memory_limit_mb = 4096;
+  int64_t threads = 0;
+
+  template <class V>
+  void Visit(V& v) {
+    v.Setting("seed", seed, "Seed of the sampling of rows and columns.",
+              Between(0, 9007199254740992.0));
+    v.Setting("actions", actions,
+              "Actions that are counted beside the tasks, as those are: how many, and their rate.",
+              Anything());
+    v.Setting("rounds_max", rounds_max, "Trees per task, at most.", Between(1, 100000));
+    v.Setting("early_stop_rounds", early_stop_rounds,
+              "Stop after this many trees without a better log-loss of the validation targets, and "
+              "keep the best.",
+              Between(1, 100000));
+    v.Setting("depth_max", depth_max, "Depth of a tree, at most.", Between(1, 16));
+    v.Setting("learning_rate", learning_rate, "Share of each tree's correction that is taken.",
+              Between(1e-4, 1));
+    v.Setting("leaf_weight_min", leaf_weight_min,
+              "A leaf holds rows of at least this much summed p (1 - p).", Between(0, 1e9));
+    v.Setting("l2", l2, "Penalty on the squares of leaf values.", Between(0, 1e9));
+    v.Setting("subsample", subsample, "Share of the training targets that a tree sees.",
+              Between(0.01, 1));
+    v.Setting("columns_fraction", columns_fraction, "Share of the features that a tree sees.",
+              Between(0.001, 1));
+    v.Setting("smoothing", smoothing,
+              "A rate is (positives + smoothing * rate of all) / (labels known + smoothing).",
+              Between(1e-3, 1e9));
+    v.Setting("memory_limit_mb", memory_limit_mb,
+              "Data that needs more memory is refused before it is taken.", Between(1, 1e8));
+    v.Setting("threads", threads, "Threads; 0: all of the machine.", Between(0, 1024));
+  }
+};
+
 // Training that follows a growing log, pass by pass.
 struct FollowConfig {
   std::string from;

@@ -7,12 +7,6 @@
 #include "config/config.h"
 
 namespace grab {
-namespace {
-
-constexpr int64_t kMsPerS = 1000;
-
-}  // namespace
-
 StatusOr<TargetRule::SplitTimes> TargetRule::ParseSplitTimes(const SplitConfig& config) {
   SplitTimes times;
   const std::pair<const char*, const std::string*> given[] = {{"train_from", &config.train_from},
@@ -39,7 +33,7 @@ StatusOr<TargetRule> TargetRule::Create(const Config& config,
                                         const std::optional<TimeRange>& pass) {
   GRAB_CHECK(config.tasks.size() <= kTasksMax);
   TargetRule rule;
-  for (const TaskConfig& task : config.tasks) rule.delay_ms_.push_back(task.delay_s * kMsPerS);
+  for (const TaskConfig& task : config.tasks) rule.delay_s_.push_back(task.delay_s);
   if (pass.has_value()) {
     rule.pass_ = pass;
     return rule;
@@ -70,12 +64,12 @@ Split TargetRule::SplitAs(Split given) const {
 uint32_t TargetRule::LabelsThatCount(Split split, int64_t request_time_ms,
                                      int64_t known_time_ms) const {
   uint32_t labels = 0;
-  for (size_t t = 0; t < delay_ms_.size(); ++t) {
-    const int64_t final_ms = std::max(known_time_ms, request_time_ms + delay_ms_[t]);
+  for (size_t t = 0; t < delay_s_.size(); ++t) {
+    const int64_t final_ms = LabelFinalMs(request_time_ms, known_time_ms, delay_s_[t]);
     bool counts = true;
     if (pass_.has_value()) {
       counts = pass_->Contains(final_ms);
-    } else if (delay_ms_[t] > 0 && split_times_.has_value()) {
+    } else if (delay_s_[t] > 0 && split_times_.has_value()) {
       counts =
           final_ms < (split == Split::kTrain ? split_times_->valid_from_ms : split_times_->end_ms);
     }

@@ -8,6 +8,7 @@
 //                      (event, task) counts exactly once, and never before it is final.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <optional>
 #include <vector>
@@ -18,6 +19,12 @@
 #include "data/timeline.h"
 
 namespace grab {
+
+// When the label of a task of that delay is final.
+inline int64_t LabelFinalMs(int64_t request_time_ms, int64_t known_time_ms, int64_t delay_s) {
+  constexpr int64_t kMsPerS = 1000;
+  return std::max(known_time_ms, request_time_ms + delay_s * kMsPerS);
+}
 
 class TargetRule {
  public:
@@ -46,7 +53,7 @@ class TargetRule {
 
   std::optional<TimeRange> pass_;
   std::optional<SplitTimes> split_times_;
-  std::vector<int64_t> delay_ms_;  // per task
+  std::vector<int64_t> delay_s_;  // per task
 };
 
 }  // namespace grab

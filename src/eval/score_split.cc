@@ -10,19 +10,6 @@
 namespace grab {
 namespace {
 
-StatusOr<int64_t> FirstRequestMs(const ShardSet& shards, Split split) {
-  int64_t first_ms = std::numeric_limits<int64_t>::max();
-  for (const ShardSet::BlockRef& ref : shards.blocks()) {
-    if (shards.info(ref).targets[static_cast<size_t>(split)] == 0) continue;
-    GRAB_ASSIGN_OR_RETURN(const UserBlock block, shards.Read(ref));
-    for (size_t i = 0; i < block.events.size(); ++i) {
-      if (block.events.split[i] != split) continue;
-      first_ms = std::min(first_ms, block.events.request_time_ms[i]);
-    }
-  }
-  return first_ms;
-}
-
 template <class T>
 void Extend(const std::vector<T>& from, std::vector<T>& to) {
   to.insert(to.end(), from.begin(), from.end());
@@ -66,6 +53,19 @@ Status ScoreStream(BatchStream& stream, const BatchForward& forward, Progress& p
   }
 }
 
+StatusOr<int64_t> FirstRequestMs(const ShardSet& shards, Split split) {
+  int64_t first_ms = std::numeric_limits<int64_t>::max();
+  for (const ShardSet::BlockRef& ref : shards.blocks()) {
+    if (shards.info(ref).targets[static_cast<size_t>(split)] == 0) continue;
+    GRAB_ASSIGN_OR_RETURN(const UserBlock block, shards.Read(ref));
+    for (size_t i = 0; i < block.events.size(); ++i) {
+      if (block.events.split[i] != split) continue;
+      first_ms = std::min(first_ms, block.events.request_time_ms[i]);
+    }
+  }
+  return first_ms;
+}
+
 StatusOr<ScoreTable> ScoreSplit(const ShardSet& shards, const ModelSpec& spec,
                                 const EvalConfig& config, const ScoreOptions& options,
                                 const BatchForward& forward, Progress& progress) {
@@ -90,10 +90,15 @@ StatusOr<ScoreTable> ScoreSplit(const ShardSet& shards, const ModelSpec& spec,
 }
 
 StatusOr<ScoreTable> ScoreSplitByUser(const ShardSet& shards, const ModelSpec& spec,
-                                      const EvalConfig& config, Split split,
+                                      const EvalConfig& config, const ScoreOptions& options,
                                       const UserForward& forward, Progress& progress) {
-  GRAB_ASSIGN_OR_RETURN(const BatchBuilder builder,
+  GRAB_ASSIGN_OR_RETURN(BatchBuilder builder,
                         BatchBuilder::Create(spec.tokens, spec.Plan(), config.slices));
+  const Split split = options.split;
+  if (options.frozen) {
+    GRAB_ASSIGN_OR_RETURN(const int64_t first_ms, FirstRequestMs(shards, split));
+    builder.set_history_until_ms(first_ms);
+  }
   ScoreTable table = MakeScoreTable(spec, config);
   progress.Begin(absl::StrCat("score ", ModelKindName(spec.kind), " user by user"), "targets",
                  CountTargets(shards, split));

@@ -40,9 +40,13 @@ StatusOr<ScoreTable> ScoreSplit(const ShardSet& shards, const ModelSpec& spec,
                                 const EvalConfig& config, const ScoreOptions& options,
                                 const BatchForward& forward, Progress& progress);
 
-// The same, user by user, by a forward that reads events itself: the serving engine's.
+// The same, user by user, by a forward that reads events itself: the serving engine's, the trees'.
+// With `frozen` history lengths are as of the start; the rest is the forward's.
 StatusOr<ScoreTable> ScoreSplitByUser(const ShardSet& shards, const ModelSpec& spec,
-                                      const EvalConfig& config, Split split,
+                                      const EvalConfig& config, const ScoreOptions& options,
                                       const UserForward& forward, Progress& progress);
+
+// The first request among the targets of `split`; the largest int64_t if there are none.
+StatusOr<int64_t> FirstRequestMs(const ShardSet& shards, Split split);
 
 }  // namespace grab

@@ -57,7 +57,7 @@ StatusOr<ScoreTable> ScoreThroughEngine(const Model& model, Precision precision,
   GRAB_ASSIGN_OR_RETURN(const std::unique_ptr<Engine> engine,
                         Engine::Create(*packed, /*version=*/0, cache.get()));
   return ScoreSplitByUser(
-      shards, model.spec, config, split,
+      shards, model.spec, config, {split, false},
       [&](const UserBlock& block, uint32_t user, const std::vector<uint32_t>& targets,
           float* logits) { return ReplayUser(*engine, block, user, targets, logits); },
       progress);

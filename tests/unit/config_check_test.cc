@@ -265,6 +265,12 @@ const BadConfig kBadConfigs[] = {
      "grab.model.channel.1.actions.1", "'buy'"},
     {"grab_impressions", [](Config& c) { c.grab.train.batch = "impressions"; }, "grab.train.batch",
      "packed"},
+    {"trees_action", [](Config& c) { c.trees.actions = {"buyy"}; }, "trees.actions.0", "'buy'"},
+    {"trees_action_twice",
+     [](Config& c) {
+       c.trees.actions = {"buy", "buy"};
+     },
+     "trees.actions.0", "twice"},
     {"slice_unknown",
      [](Config& c) {
        c.eval.slices = {"ad", "pric"};

@@ -2,30 +2,24 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
-#include <fstream>
 
-#include "absl/strings/str_format.h"
 #include "eval/score_split.h"
 #include "model/forward.h"
 #include "serve/precision_check.h"
 #include "support/base_temp_dir.h"
 #include "support/random_model.h"
+#include "support/shard_folder.h"
 
 namespace grab {
 namespace {
 
-// One shard of a few blocks of random users.
+// A few blocks of random users.
 std::unique_ptr<ShardSet> MakeShards(const Schema& schema, const std::string& dir) {
-  const std::unique_ptr<ShardWriter> writer =
-      *ShardWriter::Create(JoinPath(dir, "shard-0000.grab"), schema, 1);
+  std::vector<UserBlock> blocks;
   for (uint64_t seed = 1; seed <= 4; ++seed) {
-    GRAB_CHECK(writer->Append(testing::MakeBlock(schema, seed, 4, 120)).ok());
+    blocks.push_back(testing::MakeBlock(schema, seed, 4, 120));
   }
-  GRAB_CHECK(writer->Finish().ok());
-  std::ofstream(JoinPath(dir, kManifestName)) << absl::StrFormat(
-      R"({"rows_hash":"0","shards":[{"file":"shard-0000.grab","checksum":"%016x"}]})",
-      writer->checksum());
-  return *ShardSet::Open(dir);
+  return testing::WriteShards(schema, blocks, dir);
 }
 
 // Probabilities within 2e-5: logits within the 1e-4 of property/serve_engine_test, a quarter of

@@ -1,0 +1,5 @@
+grab_test(property/trees_counts_test DEPS grab_trees)
+grab_test(unit/trees_run_test DEPS grab_trees grab_cli)
+grab_test(e2e/trees_command_test DEPS grab_cli)
+add_dependencies(e2e_trees_command_test grab grab-trees)
+target_compile_definitions(e2e_trees_command_test PRIVATE GRAB_BINARY="$<TARGET_FILE:grab>")
