@@ -22,6 +22,7 @@ void AddExport(CLI::App& app, Command& command);
 void AddScore(CLI::App& app, Command& command);
 void AddRun(CLI::App& app, Command& command);
 void AddCompare(CLI::App& app, Command& command);
+void AddReport(CLI::App& app, Command& command);
 
 // `grab train` is another binary with options of its own, so main hands it the arguments unparsed.
 // Returns only when grab-train cannot be started.

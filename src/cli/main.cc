@@ -37,6 +37,7 @@ int Main(int argc, char** argv) {
   Command command;
   AddRun(app, command);
   AddCompare(app, command);
+  AddReport(app, command);
   AddSimulate(app, command);
   AddPrepare(app, command);
   AddInspect(app, command);

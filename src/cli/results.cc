@@ -9,8 +9,8 @@
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 #include "base/check.h"
-#include "base/file.h"
 #include "base/progress.h"
+#include "cli/json_file.h"
 #include "cli/process.h"
 #include "cli/text_table.h"
 
@@ -18,67 +18,6 @@ namespace grab {
 namespace {
 
 using nlohmann::json;
-
-constexpr uint64_t kJsonBytesMax = 256 << 20;
-
-StatusOr<json> ReadJson(const std::string& path) {
-  GRAB_ASSIGN_OR_RETURN(const std::string text, ReadFile(path, kJsonBytesMax));
-  json object = json::parse(text, nullptr, false);
-  if (!object.is_object()) {
-    return absl::DataLossError(absl::StrCat(path, ": expected a JSON object"));
-  }
-  return object;
-}
-
-// Members of one object of a JSON file, with errors that name them.
-class Members {
- public:
-  Members(const std::string& path, std::string prefix, const json& object)
-      : path_(path), prefix_(std::move(prefix)), object_(object) {}
-
-  StatusOr<double> Number(const char* key) const {
-    GRAB_ASSIGN_OR_RETURN(const json* value, Find(key));
-    if (!value->is_number()) return WrongType(key, "a number");
-    return value->get<double>();
-  }
-  // null: undefined.
-  StatusOr<std::optional<double>> Metric(const char* key) const {
-    GRAB_ASSIGN_OR_RETURN(const json* value, Find(key));
-    if (value->is_null()) return std::optional<double>();
-    if (!value->is_number()) return WrongType(key, "a number or null");
-    return std::optional<double>(value->get<double>());
-  }
-  StatusOr<uint64_t> Count(const char* key) const {
-    GRAB_ASSIGN_OR_RETURN(const json* value, Find(key));
-    if (!value->is_number_unsigned()) return WrongType(key, "a count");
-    return value->get<uint64_t>();
-  }
-  StatusOr<std::string> Text(const char* key) const {
-    GRAB_ASSIGN_OR_RETURN(const json* value, Find(key));
-    if (!value->is_string()) return WrongType(key, "text");
-    return value->get<std::string>();
-  }
-  StatusOr<Members> Object(const char* key) const {
-    GRAB_ASSIGN_OR_RETURN(const json* value, Find(key));
-    if (!value->is_object()) return WrongType(key, "an object");
-    return Members(path_, prefix_ + key + ".", *value);
-  }
-  bool Has(const char* key) const { return object_.contains(key); }
-
- private:
-  StatusOr<const json*> Find(const char* key) const {
-    const auto found = object_.find(key);
-    if (found != object_.end()) return &*found;
-    return absl::DataLossError(absl::StrCat(path_, ": '", prefix_, key, "' is missing"));
-  }
-  Status WrongType(const char* key, const char* expected) const {
-    return absl::DataLossError(absl::StrCat(path_, ": '", prefix_, key, "': expected ", expected));
-  }
-
-  const std::string& path_;
-  std::string prefix_;
-  const json& object_;
-};
 
 json OrNull(const std::optional<double>& value) { return value ? json(*value) : json(nullptr); }
 
@@ -110,8 +49,8 @@ std::optional<double> AucSd(const std::vector<RunMetrics>& runs) {
 }  // namespace
 
 StatusOr<RunMetrics> ReadRunMetrics(const std::string& path) {
-  GRAB_ASSIGN_OR_RETURN(const json object, ReadJson(path));
-  const Members whole(path, "", object);
+  GRAB_ASSIGN_OR_RETURN(const json object, ReadJsonObject(path));
+  const JsonMembers whole(path, "", object);
   RunMetrics run;
   GRAB_ASSIGN_OR_RETURN(run.model, whole.Text("model"));
   GRAB_ASSIGN_OR_RETURN(run.train_rows, whole.Count("train_rows"));
@@ -120,10 +59,10 @@ StatusOr<RunMetrics> ReadRunMetrics(const std::string& path) {
   GRAB_ASSIGN_OR_RETURN(run.test_rows, whole.Count("test_rows"));
   GRAB_ASSIGN_OR_RETURN(run.scores_per_second, whole.Number("scores_per_second"));
   GRAB_ASSIGN_OR_RETURN(run.dense_weights, whole.Count("dense_weights"));
-  GRAB_ASSIGN_OR_RETURN(const Members tables, whole.Object("tables"));
+  GRAB_ASSIGN_OR_RETURN(const JsonMembers tables, whole.Object("tables"));
   GRAB_ASSIGN_OR_RETURN(run.table_rows, tables.Count("rows"));
   GRAB_ASSIGN_OR_RETURN(run.table_bytes, tables.Count("bytes"));
-  GRAB_ASSIGN_OR_RETURN(const Members test, whole.Object("test"));
+  GRAB_ASSIGN_OR_RETURN(const JsonMembers test, whole.Object("test"));
   GRAB_ASSIGN_OR_RETURN(run.auc, test.Metric("auc"));
   GRAB_ASSIGN_OR_RETURN(run.gauc, test.Metric("gauc"));
   GRAB_ASSIGN_OR_RETURN(run.gauc_by, test.Text("gauc_by"));
@@ -131,7 +70,7 @@ StatusOr<RunMetrics> ReadRunMetrics(const std::string& path) {
   GRAB_ASSIGN_OR_RETURN(run.ne, test.Metric("ne"));
   GRAB_ASSIGN_OR_RETURN(run.pcoc, test.Metric("pcoc"));
   if (whole.Has("test_frozen")) {
-    GRAB_ASSIGN_OR_RETURN(const Members frozen, whole.Object("test_frozen"));
+    GRAB_ASSIGN_OR_RETURN(const JsonMembers frozen, whole.Object("test_frozen"));
     GRAB_ASSIGN_OR_RETURN(run.auc_frozen, frozen.Metric("auc"));
     GRAB_ASSIGN_OR_RETURN(run.gauc_frozen, frozen.Metric("gauc"));
   }
@@ -167,8 +106,8 @@ StatusOr<ModelResult> MeanOverSeeds(const std::vector<int64_t>& seeds,
 }
 
 StatusOr<double> ReadScoreParity(const std::string& path) {
-  GRAB_ASSIGN_OR_RETURN(const json object, ReadJson(path));
-  return Members(path, "", object).Number("score_parity_max_abs_diff");
+  GRAB_ASSIGN_OR_RETURN(const json object, ReadJsonObject(path));
+  return JsonMembers(path, "", object).Number("score_parity_max_abs_diff");
 }
 
 json ToJson(const ModelResult& result) {
