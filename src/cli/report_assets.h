@@ -4,10 +4,11 @@
 
 namespace grab {
 
-extern const char kReportHtml[];    // report_page.html
-extern const char kReportCss[];     // report_page.css
-extern const char kReportJs[];      // report_page.js
-extern const char kChartJs[];       // Chart.js, minified
-extern const char kChartLicense[];  // its licence
+extern const char kReportHtml[];      // report_page.html
+extern const char kReportCss[];       // report_page.css
+extern const char kReportPageJs[];    // report_page.js
+extern const char kReportChartsJs[];  // report_charts.js
+extern const char kChartJs[];         // Chart.js, minified
+extern const char kChartLicense[];    // its licence
 
 }  // namespace grab

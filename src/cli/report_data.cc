@@ -298,13 +298,13 @@ void ReportReader::AddScores() {
 // The effective config of the comparison says which fields describe the item. One that this version
 // of grab cannot read, because another wrote it, costs no more than that.
 Status ReportReader::ReadConfig() {
-  if (!Has("config.toml", {"data"}, "which fields are the item's is not known")) {
+  if (!Has("config.toml", {"cold"}, "which fields are the item's is not known")) {
     return absl::OkStatus();
   }
   GRAB_ASSIGN_OR_RETURN(const std::string text, ReadFile(Path("config.toml"), kConfigBytesMax));
   const StatusOr<Config> config = ParseConfig(text, "config.toml", {});
   if (!config.ok()) {
-    Note({"data"},
+    Note({"cold"},
          absl::StrCat(config.status().message(), ": which fields are the item's is not known"));
     return absl::OkStatus();
   }
@@ -355,7 +355,7 @@ Status ReportReader::ReadShards() {
     json rows = field.cold_rows ? json(*field.cold_rows) : json(nullptr);
     fields.push_back({{"field", field.field}, {"cold_rows", std::move(rows)}});
     if (field.cold_rows.has_value()) continue;
-    Note({"data"}, absl::StrCat(field.field, " has more than ", kProfileValuesMax,
+    Note({"cold"}, absl::StrCat(field.field, " has more than ", kProfileValuesMax,
                                 " values: its cold rows are not counted"));
   }
   report_["data"] = {{"users", profile.users},

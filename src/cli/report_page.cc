@@ -16,7 +16,8 @@ std::string RenderReportPage(const nlohmann::json& report) {
                                            {"@CHART_LICENSE@", kChartLicense},
                                            {"@CHART_JS@", kChartJs},
                                            {"@DATA@", data},
-                                           {"@JS@", kReportJs}});
+                                           {"@PAGE_JS@", kReportPageJs},
+                                           {"@CHARTS_JS@", kReportChartsJs}});
 }
 
 }  // namespace grab
