@@ -1,4 +1,4 @@
-# Every library comes from Debian, except DuckDB: DUCKDB_ROOT, else what scripts/setup put under third_party/.
+# Every library comes from Debian, except DuckDB (DUCKDB_ROOT, else what scripts/setup put under third_party/) and Chart.js.
 find_package(Threads REQUIRED)
 find_package(absl REQUIRED)
 find_package(tomlplusplus REQUIRED)
@@ -30,6 +30,13 @@ endif()
 add_library(duckdb SHARED IMPORTED)
 set_target_properties(duckdb PROPERTIES
   IMPORTED_LOCATION "${DUCKDB_LIBRARY}" INTERFACE_INCLUDE_DIRECTORIES "${DUCKDB_INCLUDE_DIR}")
+
+set(CHARTJS_DIR "${CMAKE_SOURCE_DIR}/third_party/chart.js")
+foreach(file chart.umd.min.js LICENSE.md)
+  if(NOT EXISTS "${CHARTJS_DIR}/${file}")
+    message(FATAL_ERROR "${CHARTJS_DIR}/${file} does not exist: run scripts/setup")
+  endif()
+endforeach()
 
 # TorchConfig lists Caffe2's own dependencies as it finds them; only its warnings and errors matter here.
 if(GRAB_BUILD_TRAIN)

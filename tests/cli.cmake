@@ -1,5 +1,7 @@
 grab_test(unit/cli_results_test DEPS grab_cli)
 grab_test(unit/cli_process_test DEPS grab_cli)
+grab_test(unit/cli_report_profile_test DEPS grab_cli)
+grab_test(unit/cli_report_test DEPS grab_cli)
 grab_test(e2e/cli_commands_test DEPS grab_config grab_data grab_eval)
 grab_test(e2e/cli_run_test DEPS grab_config grab_checkpoint)
 grab_test(e2e/cli_compare_test DEPS grab_config grab_checkpoint)

@@ -24,6 +24,7 @@ void AddRun(CLI::App& app, Command& command);
 void AddCompare(CLI::App& app, Command& command);
 void AddAblate(CLI::App& app, Command& command);
 void AddEvidence(CLI::App& app, Command& command);
+void AddReport(CLI::App& app, Command& command);
 
 // `grab train` is another binary with options of its own, so main hands it the arguments unparsed.
 // Returns only when grab-train cannot be started.

@@ -47,7 +47,7 @@ StatusOr<Compared> ReadModel(const JsonMembers& object) {
 // The figures of the comparison in `dir`, named `name`_...
 Status AddFigures(const std::string& name, const std::string& dir, json& figures) {
   const std::string path = JoinPath(dir, "comparison.json");
-  GRAB_ASSIGN_OR_RETURN(const json object, ReadJsonFile(path));
+  GRAB_ASSIGN_OR_RETURN(const json object, ReadJsonObject(path));
   const JsonMembers whole(path, "", object);
   GRAB_ASSIGN_OR_RETURN(const std::string reference, whole.Text("reference"));
   GRAB_ASSIGN_OR_RETURN(const std::vector<JsonMembers> objects, whole.Objects("models"));

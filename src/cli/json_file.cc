@@ -11,7 +11,7 @@ constexpr uint64_t kJsonBytesMax = 256 << 20;
 
 }  // namespace
 
-StatusOr<json> ReadJsonFile(const std::string& path) {
+StatusOr<json> ReadJsonObject(const std::string& path) {
   GRAB_ASSIGN_OR_RETURN(const std::string text, ReadFile(path, kJsonBytesMax));
   json object = json::parse(text, nullptr, false);
   if (!object.is_object()) {
@@ -39,6 +39,12 @@ StatusOr<uint64_t> JsonMembers::Count(const char* key) const {
   return value->get<uint64_t>();
 }
 
+StatusOr<int64_t> JsonMembers::Integer(const char* key) const {
+  GRAB_ASSIGN_OR_RETURN(const json* value, Find(key));
+  if (!value->is_number_integer()) return WrongType(key, "a whole number");
+  return value->get<int64_t>();
+}
+
 StatusOr<std::string> JsonMembers::Text(const char* key) const {
   GRAB_ASSIGN_OR_RETURN(const json* value, Find(key));
   if (!value->is_string()) return WrongType(key, "text");
@@ -47,35 +53,47 @@ StatusOr<std::string> JsonMembers::Text(const char* key) const {
 
 StatusOr<uint64_t> JsonMembers::Size(const char* key) const {
   GRAB_ASSIGN_OR_RETURN(const json* value, Find(key));
-  if (!value->is_array()) return WrongType(key, "a list");
+  if (!value->is_array()) return WrongType(key, "an array");
   return value->size();
+}
+
+StatusOr<std::vector<int64_t>> JsonMembers::Integers(const char* key) const {
+  GRAB_ASSIGN_OR_RETURN(const json* value, Find(key));
+  std::vector<int64_t> integers;
+  if (!value->is_array()) return WrongType(key, "an array of whole numbers");
+  for (const json& element : *value) {
+    if (!element.is_number_integer()) return WrongType(key, "an array of whole numbers");
+    integers.push_back(element.get<int64_t>());
+  }
+  return integers;
 }
 
 StatusOr<JsonMembers> JsonMembers::Object(const char* key) const {
   GRAB_ASSIGN_OR_RETURN(const json* value, Find(key));
   if (!value->is_object()) return WrongType(key, "an object");
-  return JsonMembers(path_, prefix_ + key + ".", *value);
+  return JsonMembers(path_, place_ + key + ".", *value);
 }
 
 StatusOr<std::vector<JsonMembers>> JsonMembers::Objects(const char* key) const {
   GRAB_ASSIGN_OR_RETURN(const json* value, Find(key));
-  if (!value->is_array()) return WrongType(key, "a list of objects");
-  std::vector<JsonMembers> objects;
-  for (const json& element : *value) {
-    if (!element.is_object()) return WrongType(key, "a list of objects");
-    objects.emplace_back(path_, absl::StrCat(prefix_, key, "[", objects.size(), "]."), element);
+  if (!value->is_array()) return WrongType(key, "an array");
+  std::vector<JsonMembers> elements;
+  for (size_t i = 0; i < value->size(); ++i) {
+    const std::string name = absl::StrCat(key, "[", i, "]");
+    if (!(*value)[i].is_object()) return WrongType(name, "an object");
+    elements.emplace_back(path_, absl::StrCat(place_, name, "."), (*value)[i]);
   }
-  return objects;
+  return elements;
 }
 
 StatusOr<const json*> JsonMembers::Find(const char* key) const {
   const auto found = object_.find(key);
   if (found != object_.end()) return &*found;
-  return absl::DataLossError(absl::StrCat(path_, ": '", prefix_, key, "' is missing"));
+  return absl::DataLossError(absl::StrCat(path_, ": '", place_, key, "' is missing"));
 }
 
-Status JsonMembers::WrongType(const char* key, const char* expected) const {
-  return absl::DataLossError(absl::StrCat(path_, ": '", prefix_, key, "': expected ", expected));
+Status JsonMembers::WrongType(absl::string_view key, const char* expected) const {
+  return absl::DataLossError(absl::StrCat(path_, ": '", place_, key, "': expected ", expected));
 }
 
 }  // namespace grab

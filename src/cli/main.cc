@@ -39,6 +39,7 @@ int Main(int argc, char** argv) {
   AddCompare(app, command);
   AddAblate(app, command);
   AddEvidence(app, command);
+  AddReport(app, command);
   AddSimulate(app, command);
   AddPrepare(app, command);
   AddInspect(app, command);

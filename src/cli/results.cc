@@ -9,7 +9,6 @@
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 #include "base/check.h"
-#include "base/file.h"
 #include "base/progress.h"
 #include "cli/json_file.h"
 #include "cli/process.h"
@@ -50,7 +49,7 @@ std::optional<double> AucSd(const std::vector<RunMetrics>& runs) {
 }  // namespace
 
 StatusOr<RunMetrics> ReadRunMetrics(const std::string& path) {
-  GRAB_ASSIGN_OR_RETURN(const json object, ReadJsonFile(path));
+  GRAB_ASSIGN_OR_RETURN(const json object, ReadJsonObject(path));
   const JsonMembers whole(path, "", object);
   RunMetrics run;
   GRAB_ASSIGN_OR_RETURN(run.model, whole.Text("model"));
@@ -111,7 +110,7 @@ StatusOr<ModelResult> MeanOverSeeds(const std::vector<int64_t>& seeds,
 }
 
 StatusOr<double> ReadScoreParity(const std::string& path) {
-  GRAB_ASSIGN_OR_RETURN(const json object, ReadJsonFile(path));
+  GRAB_ASSIGN_OR_RETURN(const json object, ReadJsonObject(path));
   return JsonMembers(path, "", object).Number("score_parity_max_abs_diff");
 }
 

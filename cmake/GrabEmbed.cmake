@@ -1,0 +1,31 @@
+# grab_embed(target SYMBOL path [SYMBOL path ...]): builds the text files into `target` as `extern const char SYMBOL[]` of
+# namespace grab. Run as a script (cmake -P) it writes one of them.
+if(CMAKE_SCRIPT_MODE_FILE)
+  file(READ "${INPUT}" content)
+  set(delimiter "grab_embed")
+  string(FIND "${content}" ")${delimiter}\"" found)
+  if(NOT found EQUAL -1)
+    message(FATAL_ERROR "${INPUT}: holds )${delimiter}\", which ends the literal it is embedded in")
+  endif()
+  file(WRITE "${OUTPUT}" "namespace grab {\nextern const char ${SYMBOL}[];\nconst char ${SYMBOL}[] = R\"${delimiter}(")
+  file(APPEND "${OUTPUT}" "${content}")
+  file(APPEND "${OUTPUT}" ")${delimiter}\";\n}  // namespace grab\n")
+  return()
+endif()
+
+set(GRAB_EMBED_SCRIPT "${CMAKE_CURRENT_LIST_FILE}")
+function(grab_embed target)
+  list(LENGTH ARGN count)
+  math(EXPR last "${count} - 1")
+  foreach(i RANGE 0 ${last} 2)
+    math(EXPR next "${i} + 1")
+    list(GET ARGN ${i} symbol)
+    list(GET ARGN ${next} input)
+    get_filename_component(input "${input}" ABSOLUTE)
+    set(output "${CMAKE_CURRENT_BINARY_DIR}/${symbol}.cc")
+    add_custom_command(OUTPUT "${output}"
+      COMMAND "${CMAKE_COMMAND}" -D "INPUT=${input}" -D "OUTPUT=${output}" -D "SYMBOL=${symbol}" -P "${GRAB_EMBED_SCRIPT}"
+      DEPENDS "${input}" "${GRAB_EMBED_SCRIPT}" VERBATIM)
+    target_sources(${target} PRIVATE "${output}")
+  endforeach()
+endfunction()
