@@ -57,7 +57,7 @@ bench-training: setup
 evidence: override PRESET := release
 evidence: setup
 	@cmake --preset $(PRESET)
-	@cmake --build --preset $(PRESET) -j $(JOBS) --target grab grab-train
+	@cmake --build --preset $(PRESET) -j $(JOBS) --target grab grab-train grab-trees
 	@scripts/evidence '$(DATA)' $(SEEDS)
 
 asan tsan: setup-dev

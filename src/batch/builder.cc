@@ -172,8 +172,8 @@ void BatchBuilder::AppendChannel(size_t channel, const EventColumns& events,
     const uint32_t event = timeline.events[i];
     out.token.push_back(row_of[event - group.reach_begin]);
     out.key_time_ms.push_back(timeline.known_time_ms[i]);
-    out.key_action.push_back(ActionClass(events.actions[event], events.actions_known[event],
-                                         spec_->schema.actions.size()));
+    out.key_action.push_back(
+        ActionClass(events.actions[event], events.actions_known[event], plan_.bias_actions));
     out.partial_begin.push_back(row(PartialHistory(plan, timeline, i).begin));
   }
   for (const uint32_t target : group.targets) {

@@ -17,6 +17,7 @@ namespace grab {
 struct PackPlan {
   std::vector<ChannelPlan> channels;
   int layers = 1;
+  size_t bias_actions = 0;  // actions that a key's class tells apart (ActionClass)
 };
 
 // Some targets of one user, with the part of its history that can reach them: the unit a batch is

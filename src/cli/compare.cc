@@ -14,27 +14,27 @@ struct Options {
   std::string reference = "grab";
 };
 
-StatusOr<std::vector<ModelKind>> ParseModels(const Options& options) {
-  std::vector<ModelKind> kinds;
-  for (const std::string& name : options.models) {
-    GRAB_ASSIGN_OR_RETURN(const ModelKind kind, ParseModelKind(name));
-    if (std::find(kinds.begin(), kinds.end(), kind) != kinds.end()) {
+StatusOr<std::vector<Variant>> ParseModels(const Options& options) {
+  std::vector<std::string> names = options.models;
+  if (names.empty()) {
+    for (const ModelKind kind : kModelKinds) names.push_back(ModelKindName(kind));
+    names.push_back("trees");
+  }
+  std::vector<Variant> variants;
+  for (const std::string& name : names) {
+    if (std::count(names.begin(), names.end(), name) > 1) {
       return absl::InvalidArgumentError(absl::StrCat("--models: '", name, "' is given twice"));
     }
-    kinds.push_back(kind);
+    GRAB_ASSIGN_OR_RETURN(variants.emplace_back(), ParseVariant(name));
   }
-  if (kinds.empty()) kinds.assign(std::begin(kModelKinds), std::end(kModelKinds));
-  GRAB_ASSIGN_OR_RETURN(const ModelKind reference, ParseModelKind(options.reference));
-  if (std::find(kinds.begin(), kinds.end(), reference) != kinds.end()) return kinds;
+  if (std::count(names.begin(), names.end(), options.reference) == 1) return variants;
   return absl::InvalidArgumentError(
       absl::StrCat("--reference: '", options.reference, "' is not among --models"));
 }
 
 Status Compare(const Options& options) {
-  GRAB_ASSIGN_OR_RETURN(const std::vector<ModelKind> kinds, ParseModels(options));
+  GRAB_ASSIGN_OR_RETURN(const std::vector<Variant> variants, ParseModels(options));
   GRAB_ASSIGN_OR_RETURN(const Job job, Job::Begin(options.job));
-  std::vector<Variant> variants;
-  for (const ModelKind kind : kinds) variants.push_back({ModelKindName(kind), kind, {}});
   return CompareVariants(job, variants, options.reference);
 }
 
@@ -44,10 +44,9 @@ void AddCompare(CLI::App& app, Command& command) {
   const auto options = std::make_shared<Options>();
   CLI::App* sub = app.add_subcommand("compare", "Train several models on the same rows, compare");
   options->job.Add(*sub);
-  sub->add_option(
-         "--models", options->models,
-         "Models to compare (docs/zoo.md): dlrm, din, sim, eta, twin, hstu, grab; default: "
-         "all")
+  sub->add_option("--models", options->models,
+                  "Models to compare (docs/zoo.md): dlrm, din, sim, eta, twin, hstu, grab, trees; "
+                  "default: all")
       ->delimiter(',')
       ->type_name("NAME,NAME,...");
   sub->add_option("--reference", options->reference, "The model that the others are held against")

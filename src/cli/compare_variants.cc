@@ -16,7 +16,7 @@ namespace {
 Status AddVariant(const Job& job, const Variant& variant, Comparison& comparison) {
   std::vector<int64_t> seeds;
   std::vector<RunMetrics> runs;
-  for (const int64_t seed : job.Seeds(variant.kind)) {
+  for (const int64_t seed : job.Seeds(variant)) {
     const auto failed = [&](const FailedRun& run) {
       return run.model == variant.name && run.seed == seed;
     };
@@ -64,11 +64,11 @@ Status CompareVariants(const Job& job, const std::vector<Variant>& variants,
   comparison.reference = reference;
   size_t rounds = 0;
   for (const Variant& variant : variants) {
-    rounds = std::max(rounds, job.Seeds(variant.kind).size());
+    rounds = std::max(rounds, job.Seeds(variant).size());
   }
   for (size_t round = 0; round < rounds; ++round) {
     for (const Variant& variant : variants) {
-      const int64_t seed = job.Seeds(variant.kind)[round];
+      const int64_t seed = job.Seeds(variant)[round];
       const Status status = job.Train(variant, seed);
       if (status.ok()) continue;
       std::fprintf(stderr, "grab: %s\n", std::string(status.message()).c_str());

@@ -17,8 +17,18 @@ namespace grab {
 namespace {
 
 constexpr int kUsageExitCode = 2;
+constexpr char kTrees[] = "trees";
 
 }  // namespace
+
+Variant VariantOf(ModelKind kind) { return {ModelKindName(kind), kind, {}}; }
+
+StatusOr<Variant> ParseVariant(const std::string& name) {
+  if (name == kTrees) return Variant{kTrees, std::nullopt, {}};
+  const StatusOr<ModelKind> kind = ParseModelKind(name);
+  if (kind.ok()) return VariantOf(*kind);
+  return absl::InvalidArgumentError(absl::StrCat(kind.status().message(), ", or ", kTrees));
+}
 
 void JobOptions::Add(CLI::App& app) {
   config.Add(app);
@@ -60,9 +70,10 @@ std::string Job::RunDir(const std::string& name, int64_t seed) const {
   return Path(absl::StrCat(name, "-seed", seed));
 }
 
-std::vector<int64_t> Job::Seeds(ModelKind kind) const {
+std::vector<int64_t> Job::Seeds(const Variant& variant) const {
   if (!options_->seeds.empty()) return options_->seeds;
-  return {RunConfigOf(config_, kind).train.seed};
+  if (!variant.kind.has_value()) return {config_.trees.seed};
+  return {RunConfigOf(config_, *variant.kind).train.seed};
 }
 
 Status Job::WriteConfig() const {
@@ -118,18 +129,31 @@ Status Job::MakeShards() const {
               {"prepare", "--config", Path("config.toml"), "--out", Path("shards")});
 }
 
-Status Job::Train(const Variant& variant, int64_t seed) const {
-  const std::string model = ModelKindName(variant.kind);
-  const std::string dir = RunDir(variant.name, seed);
-  std::vector<std::string> arguments = {"train",        "--config", Path("config.toml"),
-                                        "--model",      model,      "--shards",
-                                        Path("shards"), "--out",    dir};
+std::vector<std::string> Job::TrainArguments(const Variant& variant, int64_t seed) const {
+  std::vector<std::string> arguments = {variant.kind ? "train" : "trees",
+                                        "--config",
+                                        Path("config.toml"),
+                                        "--shards",
+                                        Path("shards"),
+                                        "--out",
+                                        RunDir(variant.name, seed)};
   std::vector<std::string> settings = variant.settings;
-  settings.push_back(absl::StrCat(model, ".train.seed=", seed));
-  for (const std::string& setting : settings) {
-    arguments.push_back("--set");
-    arguments.push_back(setting);
+  std::string seed_key = "trees.seed";
+  if (variant.kind.has_value()) {
+    const std::string model = ModelKindName(*variant.kind);
+    arguments.insert(arguments.end(), {"--model", model});
+    seed_key = model + ".train.seed";
   }
+  settings.push_back(absl::StrCat(seed_key, "=", seed));
+  for (const std::string& setting : settings) {
+    arguments.insert(arguments.end(), {"--set", setting});
+  }
+  return arguments;
+}
+
+Status Job::Train(const Variant& variant, int64_t seed) const {
+  const std::string dir = RunDir(variant.name, seed);
+  std::vector<std::string> arguments = TrainArguments(variant, seed);
   const bool complete = Exists(JoinPath(dir, "metrics.json"));
   if (!complete && Exists(dir)) {
     GRAB_ASSIGN_OR_RETURN(const LatestCheckpointResult latest,

@@ -28,10 +28,14 @@ struct JobOptions {
 
 // A model, with settings of its own beside the config's.
 struct Variant {
-  std::string name;  // its folders are NAME-seedN
-  ModelKind kind = ModelKind::kGrab;
+  std::string name;               // its folders are NAME-seedN
+  std::optional<ModelKind> kind;  // nullopt: boosted trees (grab trees)
   std::vector<std::string> settings;  // KEY=VALUE, as of --set
 };
+
+// A model as it is, by its name.
+Variant VariantOf(ModelKind kind);
+StatusOr<Variant> ParseVariant(const std::string& name);
 
 class Job {
  public:
@@ -43,11 +47,11 @@ class Job {
   const std::string& binary() const { return binary_; }
   std::string Path(absl::string_view name) const;  // in the job's folder
   std::string RunDir(const std::string& name, int64_t seed) const;
-  std::vector<int64_t> Seeds(ModelKind kind) const;  // those asked for, else the config's
+  std::vector<int64_t> Seeds(const Variant& variant) const;  // those asked for, else the config's
 
   // Config 'simulator' without a log: simulate one. Then prepare.
   Status MakeShards() const;
-  // From the newest checkpoint, if there is one.
+  // From the newest checkpoint, if there is one; trees from the start.
   Status Train(const Variant& variant, int64_t seed) const;
   // Runs `grab ARGUMENTS`, or says that its output is complete.
   Status Step(const std::string& name, bool complete, std::vector<std::string> arguments) const;
@@ -55,6 +59,7 @@ class Job {
  private:
   Job(const JobOptions& options, Config config, std::string binary);
   Status WriteConfig() const;
+  std::vector<std::string> TrainArguments(const Variant& variant, int64_t seed) const;
 
   const JobOptions* options_;
   Config config_;

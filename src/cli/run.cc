@@ -19,8 +19,8 @@ namespace {
 constexpr ModelKind kModels[] = {ModelKind::kDlrm, ModelKind::kGrab};
 
 Status ExportAndScore(const Job& job) {
-  const std::string run =
-      job.RunDir(ModelKindName(ModelKind::kGrab), job.Seeds(ModelKind::kGrab)[0]);
+  const Variant grab = VariantOf(ModelKind::kGrab);
+  const std::string run = job.RunDir(grab.name, job.Seeds(grab)[0]);
   GRAB_ASSIGN_OR_RETURN(const LatestCheckpointResult exported, LatestCheckpoint(job.Path("model")));
   GRAB_RETURN_IF_ERROR(job.Step("export", exported.checkpoint.has_value(),
                                 {"export", "--run", run, "--out", job.Path("model")}));
@@ -33,14 +33,14 @@ Status ExportAndScore(const Job& job) {
 StatusOr<Results> Collect(const Job& job) {
   Results results;
   for (const ModelKind kind : kModels) {
+    const Variant model = VariantOf(kind);
     std::vector<RunMetrics> runs;
-    for (const int64_t seed : job.Seeds(kind)) {
-      GRAB_ASSIGN_OR_RETURN(
-          RunMetrics run,
-          ReadRunMetrics(JoinPath(job.RunDir(ModelKindName(kind), seed), "metrics.json")));
+    for (const int64_t seed : job.Seeds(model)) {
+      GRAB_ASSIGN_OR_RETURN(RunMetrics run,
+                            ReadRunMetrics(JoinPath(job.RunDir(model.name, seed), "metrics.json")));
       runs.push_back(std::move(run));
     }
-    GRAB_ASSIGN_OR_RETURN(ModelResult mean, MeanOverSeeds(job.Seeds(kind), runs));
+    GRAB_ASSIGN_OR_RETURN(ModelResult mean, MeanOverSeeds(job.Seeds(model), runs));
     results.models.push_back(std::move(mean));
   }
   GRAB_ASSIGN_OR_RETURN(results.score_parity_max_abs_diff,
@@ -71,9 +71,8 @@ Status RunJob(const JobOptions& options) {
   GRAB_ASSIGN_OR_RETURN(const Job job, Job::Begin(options));
   GRAB_RETURN_IF_ERROR(job.MakeShards());
   for (const ModelKind kind : kModels) {
-    for (const int64_t seed : job.Seeds(kind)) {
-      GRAB_RETURN_IF_ERROR(job.Train({ModelKindName(kind), kind, {}}, seed));
-    }
+    const Variant model = VariantOf(kind);
+    for (const int64_t seed : job.Seeds(model)) GRAB_RETURN_IF_ERROR(job.Train(model, seed));
   }
   GRAB_RETURN_IF_ERROR(ExportAndScore(job));
   return Conclude(job);

@@ -164,10 +164,6 @@ const FieldConfig& FieldNamed(const Config& config, const std::string& name) {
                        [&](const FieldConfig& field) { return field.name == name; });
 }
 
-bool InFullToken(const FieldConfig& field) {
-  return field.full == "yes" || (field.full == "auto" && field.role != "behaviour");
-}
-
 Problem CheckCross(const Config& config, const std::string& key, const FieldConfig& field) {
   constexpr size_t kPartsMin = 2;
   if (field.of.size() < kPartsMin) {
@@ -181,7 +177,7 @@ Problem CheckCross(const Config& config, const std::string& key, const FieldConf
     if (!seen.insert(field.of[i]).second) {
       return At(part_key, absl::StrCat("names '", field.of[i], "' twice"));
     }
-    if (FieldNamed(config, field.of[i]).role == "behaviour" && InFullToken(field)) {
+    if (FieldNamed(config, field.of[i]).role == "behaviour" && field.InFullToken()) {
       return At(part_key, absl::StrCat("'", field.of[i],
                                        "' is a behaviour field: in a full token the cross would "
                                        "leak the label; give it role = \"behaviour\""));

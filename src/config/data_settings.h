@@ -121,6 +121,9 @@ struct FieldConfig {
   std::vector<double> boundaries;
   std::vector<std::string> of;
 
+  bool InPartialToken() const { return partial == "yes" || (partial == "auto" && role != "user"); }
+  bool InFullToken() const { return full == "yes" || (full == "auto" && role != "behaviour"); }
+
   template <class V>
   void Visit(V& v) {
     v.Setting("name", name, "Name of the field.", Anything());

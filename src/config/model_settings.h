@@ -66,6 +66,7 @@ struct ModelConfig {
   int64_t position_buckets = 32;
   int64_t time_buckets = 32;
   double time_max_s = 2592000.0;
+  bool action_bias = true;
   std::vector<int64_t> head_hidden = {64};
   std::vector<ChannelConfig> channels;
   SearchConfig search;
@@ -94,6 +95,9 @@ struct ModelConfig {
               Between(2, 4096));
     v.Setting("time_max_s", time_max_s, "Age from which all history is in the last time bucket.",
               Between(2, 1e12));
+    v.Setting("action_bias", action_bias,
+              "Bias attention by the actions of the event attended to; else all history is alike.",
+              Anything());
     v.Setting("head_hidden", head_hidden, "Hidden widths of the head's MLP.", Between(1, 65536));
     v.List("channel", channels,
            "Channels of history; none: one channel of all events. Models but GRAB have one.");

@@ -109,6 +109,7 @@ Status AddHistory(const ModelConfig& model, const Schema& schema, ModelSpec& spe
   spec.position_buckets = model.position_buckets;
   spec.time_buckets = model.time_buckets;
   spec.time_max_s = model.time_max_s;
+  spec.action_bias = model.action_bias;
   if (spec.kind == ModelKind::kGrab) {
     spec.latent_width = model.latent_width;
     spec.pre_norm = model.norm == "pre";
@@ -124,6 +125,7 @@ Status AddHistory(const ModelConfig& model, const Schema& schema, ModelSpec& spe
 PackPlan ModelSpec::Plan() const {
   PackPlan plan;
   plan.layers = static_cast<int>(std::max<int64_t>(1, layers));
+  plan.bias_actions = bias_actions();
   for (const ChannelSpec& channel : channels) plan.channels.push_back(channel.plan);
   return plan;
 }
@@ -166,6 +168,7 @@ nlohmann::json ModelSpec::ToJson() const {
                          {"position_buckets", position_buckets},
                          {"time_buckets", time_buckets},
                          {"time_max_s", time_max_s},
+                         {"action_bias", action_bias},
                          {"pre_norm", pre_norm},
                          {"target_mix", target_mix}};
   if (latent_width > 0) json["latent_width"] = latent_width;
@@ -202,13 +205,14 @@ StatusOr<ModelSpec> ModelSpec::FromJson(const nlohmann::json& json) {
       return invalid(absl::StrCat("'", key, "' must be a list"));
     }
   }
-  if (!json.contains("pre_norm") || !json["pre_norm"].is_boolean() ||
-      !json.contains("target_mix") || !json["target_mix"].is_boolean() ||
-      !json.contains("time_max_s") || !json["time_max_s"].is_number() || !json.contains("kind") ||
+  for (const char* key : {"action_bias", "pre_norm", "target_mix"}) {
+    if (!json.contains(key) || !json[key].is_boolean()) {
+      return invalid(absl::StrCat("'", key, "' must be a boolean"));
+    }
+  }
+  if (!json.contains("time_max_s") || !json["time_max_s"].is_number() || !json.contains("kind") ||
       !json["kind"].is_string() || !json.contains("tokens")) {
-    return invalid(
-        "'pre_norm', 'target_mix', 'time_max_s', 'kind' or 'tokens' is missing or of the wrong "
-        "type");
+    return invalid("'time_max_s', 'kind' or 'tokens' is missing or of the wrong type");
   }
   ModelSpec spec;
   GRAB_ASSIGN_OR_RETURN(spec.kind, ParseModelKind(json["kind"].get<std::string>()));
@@ -245,6 +249,7 @@ StatusOr<ModelSpec> ModelSpec::FromJson(const nlohmann::json& json) {
   spec.position_buckets = json["position_buckets"].get<int64_t>();
   spec.time_buckets = json["time_buckets"].get<int64_t>();
   spec.time_max_s = json["time_max_s"].get<double>();
+  spec.action_bias = json["action_bias"].get<bool>();
   spec.pre_norm = json["pre_norm"].get<bool>();
   spec.target_mix = json["target_mix"].get<bool>();
   if (AttendsToChosen(spec.kind)) {

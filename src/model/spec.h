@@ -72,12 +72,15 @@ struct ModelSpec {
   int64_t position_buckets = 0;
   int64_t time_buckets = 0;
   double time_max_s = 0.0;
+  bool action_bias = true;
   bool pre_norm = true;
   bool target_mix = true;
   SearchSpec search;  // AttendsToChosen(kind)
 
   int64_t head_width() const { return d_model / heads; }
-  int64_t action_classes() const { return ActionClasses(tokens.schema.actions.size()); }
+  // Actions that the bias tells apart: the first so many of the schema (ActionClass).
+  size_t bias_actions() const { return action_bias ? tokens.schema.actions.size() : 0; }
+  int64_t action_classes() const { return ActionClasses(bias_actions()); }
   bool mixes() const { return target_mix && channels.size() > 1; }
   // Longest history range of channel `c`: the largest distance in its position table.
   int64_t DistanceMax(size_t c) const { return channels[c].plan.window_len; }

@@ -147,7 +147,7 @@ void Engine::AppendToChannel(KvUser* user, size_t channel, const EventColumns& e
                 state_.get() + channel_rows_.size() * static_cast<size_t>(d_));
     channel_rows_.push_back(row);
     channel_actions_.push_back(ActionClass(events.actions[event], events.actions_known[event],
-                                           model_.spec().tokens.schema.actions.size()));
+                                           model_.spec().bias_actions()));
   }
   if (channel_rows_.empty()) return;
   const auto rows = static_cast<int64_t>(channel_rows_.size());

@@ -9,10 +9,6 @@
 namespace grab {
 namespace {
 
-bool Enters(const std::string& choice, bool by_role) {
-  return choice == "auto" ? by_role : choice == "yes";
-}
-
 SlotKind KindOf(const std::string& kind) {
   if (kind == "id") return SlotKind::kId;
   if (kind == "ids") return SlotKind::kIds;
@@ -62,8 +58,8 @@ StatusOr<TokenSlot> MakeSlot(const Config& config, const FieldConfig& field, con
   slot.name = field.name;
   slot.kind = KindOf(field.kind);
   slot.mean = field.pool == "mean";
-  slot.partial = Enters(field.partial, field.role != "user");
-  slot.full = Enters(field.full, field.role != "behaviour");
+  slot.partial = field.InPartialToken();
+  slot.full = field.InFullToken();
   if (slot.kind == SlotKind::kCross) {
     for (const std::string& part : field.of) {
       const FieldConfig* part_field = FindField(config, part);

@@ -72,8 +72,11 @@ TEST_F(CompareTest, AFailedRunDoesNotLoseTheOthers) {
 
 TEST_F(CompareTest, TrainsTheWholeZooUnlessTold) {
   ASSERT_EQ(Compare({}).exit_code, 0);
-  EXPECT_EQ(TrainCalls().size(), 7u);
-  EXPECT_EQ(Comparison()["models"].size(), 7u);
+  EXPECT_EQ(TrainCalls().size(), 8u);
+  const nlohmann::json models = Comparison()["models"];
+  ASSERT_EQ(models.size(), 8u);
+  EXPECT_EQ(models[7]["model"], "trees");
+  EXPECT_THAT(TrainCalls(), Contains(HasSubstr("trees-seed1 --set trees.seed=1")));
 }
 
 // .61 to .63 and .711 to .733 by seed; of others that are equal the first is the best.
@@ -121,6 +124,8 @@ TEST_F(CompareTest, AblateHoldsVariantsAgainstTheWhole) {
   EXPECT_THAT(TrainCalls(), Contains(AllOf(HasSubstr("no_time_bias-seed2"),
                                            HasSubstr("--set grab.model.time_buckets=2"),
                                            HasSubstr("--set grab.train.seed=2"))));
+  EXPECT_THAT(TrainCalls(), Contains(AllOf(HasSubstr("full_only-seed1"),
+                                           HasSubstr("--set field.user_id.partial=yes"))));
 }
 
 TEST_F(CompareTest, RefusesModelsItDoesNotKnow) {
