@@ -130,20 +130,19 @@ Status Job::MakeShards() const {
 }
 
 std::vector<std::string> Job::TrainArguments(const Variant& variant, int64_t seed) const {
-  std::vector<std::string> arguments = {variant.kind ? "train" : "trees",
-                                        "--config",
-                                        Path("config.toml"),
-                                        "--shards",
-                                        Path("shards"),
-                                        "--out",
-                                        RunDir(variant.name, seed)};
-  std::vector<std::string> settings = variant.settings;
-  std::string seed_key = "trees.seed";
+  std::string command = "trees", seed_key = "trees.seed";
+  std::vector<std::string> model;
   if (variant.kind.has_value()) {
-    const std::string model = ModelKindName(*variant.kind);
-    arguments.insert(arguments.end(), {"--model", model});
-    seed_key = model + ".train.seed";
+    const std::string name = ModelKindName(*variant.kind);
+    command = "train";
+    seed_key = name + ".train.seed";
+    model = {"--model", name};
   }
+  std::vector<std::string> arguments = {command, "--config", Path("config.toml")};
+  arguments.insert(arguments.end(), model.begin(), model.end());
+  arguments.insert(arguments.end(),
+                   {"--shards", Path("shards"), "--out", RunDir(variant.name, seed)});
+  std::vector<std::string> settings = variant.settings;
   settings.push_back(absl::StrCat(seed_key, "=", seed));
   for (const std::string& setting : settings) {
     arguments.insert(arguments.end(), {"--set", setting});

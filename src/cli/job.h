@@ -28,8 +28,8 @@ struct JobOptions {
 
 // A model, with settings of its own beside the config's.
 struct Variant {
-  std::string name;               // its folders are NAME-seedN
-  std::optional<ModelKind> kind;  // nullopt: boosted trees (grab trees)
+  std::string name;                   // its folders are NAME-seedN
+  std::optional<ModelKind> kind;      // nullopt: boosted trees (grab trees)
   std::vector<std::string> settings;  // KEY=VALUE, as of --set
 };
 

@@ -41,6 +41,7 @@ TEST(ForwardParity, GrabInAllVariants) {
         config.grab.model.channels.resize(channels);
         config.grab.model.layers = 1 + static_cast<int64_t>(seed % 3);
         config.grab.model.latent_width = seed % 2 == 0 ? 4 : 0;
+        config.grab.model.action_bias = seed != 3;
         ExpectSameScores(config, ModelKind::kGrab, seed, 5, 30);
         ExpectSameScores(config, ModelKind::kGrab, seed, 1, 1);  // no history
       }

@@ -45,6 +45,7 @@ struct Variant {
   size_t channels;
   int64_t layers;
   int64_t latent = 0;
+  bool action_bias = true;
 };
 
 Config VariantConfig(const Variant& variant) {
@@ -54,12 +55,14 @@ Config VariantConfig(const Variant& variant) {
   config.grab.model.channels.resize(variant.channels);
   config.grab.model.layers = variant.layers;
   config.grab.model.latent_width = variant.latent;
+  config.grab.model.action_bias = variant.action_bias;
   return config;
 }
 
-const Variant kVariants[] = {{true, true, 2, 2},    {false, true, 2, 2}, {true, false, 2, 3},
-                             {true, true, 1, 1},    {true, true, 2, 1},  {true, true, 2, 2, 4},
-                             {false, true, 2, 2, 9}};
+const Variant kVariants[] = {{true, true, 2, 2},     {false, true, 2, 2},
+                             {true, false, 2, 3},    {true, true, 1, 1},
+                             {true, true, 2, 1},     {true, true, 2, 2, 4},
+                             {false, true, 2, 2, 9}, {true, true, 2, 2, 0, false}};
 
 uint32_t UserOf(const UserBlock& block, uint32_t event) {
   uint32_t user = 0;

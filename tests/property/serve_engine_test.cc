@@ -36,12 +36,15 @@ struct Shape {
   bool pre_norm = true;
   int64_t latent = 0;
   int64_t d_model = 6;
+  bool action_bias = true;
 };
 
 const Shape kShapes[] = {
-    {{4, 3}, 60.0, 2, true},    {{1, 2}, 0.0, 3, true},           {{70}, 0.0, 1, true},
-    {{100}, 0.0, 3, false},     {{64, 33}, 300.0, 2, true},       {{129, 20}, 1000.0, 3, false},
-    {{4, 3}, 60.0, 2, true, 3}, {{129, 20}, 1000.0, 3, false, 5}, {{100}, 0.0, 2, true, 21, 40},
+    {{4, 3}, 60.0, 2, true},       {{1, 2}, 0.0, 3, true},
+    {{70}, 0.0, 1, true},          {{100}, 0.0, 3, false},
+    {{64, 33}, 300.0, 2, true},    {{129, 20}, 1000.0, 3, false},
+    {{4, 3}, 60.0, 2, true, 3},    {{129, 20}, 1000.0, 3, false, 5},
+    {{100}, 0.0, 2, true, 21, 40}, {{4, 3}, 60.0, 2, true, 0, 6, false},
 };
 
 Model ModelOf(const Shape& shape, uint64_t seed) {
@@ -50,6 +53,7 @@ Model ModelOf(const Shape& shape, uint64_t seed) {
   model.layers = shape.layers;
   model.latent_width = shape.latent;
   model.d_model = shape.d_model;
+  model.action_bias = shape.action_bias;
   model.norm = shape.pre_norm ? "pre" : "post";
   model.channels.resize(shape.window_len.size());
   for (size_t c = 0; c < model.channels.size(); ++c) {

@@ -11,7 +11,8 @@
 namespace grab {
 
 // Notes its arguments; fails as TRAIN_EXIT says, or with 3 for the MODEL-SEED in TRAIN_FAILS; else
-// writes what a training run leaves. Without --model it is of trees. The AUC of seed s is .6s, of grab .7ss.
+// writes what a training run leaves, of trees without --model. The AUC of seed s is .6s, of grab
+// .7ss.
 inline constexpr char kFakeTrain[] = R"(#!/bin/sh
 model=trees
 echo "$*" >> "$(dirname "$0")/calls"

@@ -206,6 +206,7 @@ class NaiveGrab {
   }
 
   int64_t ActionOf(uint32_t event) const {
+    if (!model_.spec.action_bias) return 0;
     const auto n = static_cast<int64_t>(model_.spec.tokens.schema.actions.size());
     for (int64_t a = 0; a < n; ++a) {
       if (block_.events.actions[event] >> a & 1) return 1 + a;
@@ -247,7 +248,8 @@ class NaiveGrab {
       return double(W(prefix + "attention.codebook_" +
                       name)[static_cast<size_t>((h * buckets + b) * width + i)]);
     };
-    const int64_t actions = static_cast<int64_t>(model_.spec.tokens.schema.actions.size()) + 3;
+    const size_t told = model_.spec.action_bias ? model_.spec.tokens.schema.actions.size() : 0;
+    const int64_t actions = static_cast<int64_t>(told) + 3;
     std::vector<Vector> out;
     for (int64_t i = 0; i < n; ++i) {
       const bool candidate = i == n - 1;
