@@ -110,6 +110,7 @@ void AppendEvent(const std::vector<int64_t>& vocabularies, uint64_t user, int64_
   events.page_id.push_back(0);
   events.session_id.push_back(0);
   events.split.push_back(Split::kTrain);
+  events.history.push_back(1);
   events.actions.push_back((clicked ? 2u : 0u) | (bought ? 1u : 0u));
   events.actions_known.push_back(3u);
   events.labels.push_back(clicked ? 1u : 0u);

@@ -45,6 +45,7 @@ std::vector<ChannelTimeline> BatchBuilder::Timelines(const EventColumns& events,
   for (size_t c = 0; c < timelines.size(); ++c) {
     const uint32_t actions = plan_.channels[c].actions;
     for (uint32_t i = begin; i < end; ++i) {
+      if (events.history[i] == 0) continue;
       if (actions != 0 && (events.actions[i] & actions) == 0) continue;
       timelines[c].events.push_back(i);
       timelines[c].known_time_ms.push_back(events.known_time_ms[i]);
@@ -202,7 +203,9 @@ void BatchBuilder::AppendTarget(const UserBlock& block, const TargetGroup& group
   const auto known = events.known_time_ms.begin();
   const int64_t until_ms = std::min(events.request_time_ms[target], history_until_ms_);
   const auto seen = std::lower_bound(known + group.event_begin, known + group.event_end, until_ms);
-  batch.history_len.push_back(static_cast<uint32_t>(seen - known) - group.event_begin);
+  const auto history = events.history.begin();
+  batch.history_len.push_back(
+      static_cast<uint32_t>(std::count(history + group.event_begin, history + (seen - known), 1)));
   for (size_t s = 0; s < slice_fields_.size(); ++s) {
     const FieldColumn& column = events.fields[static_cast<size_t>(slice_fields_[s])];
     const bool number = !slice_boundaries_[s].empty();

@@ -1,5 +1,6 @@
 // Who sees whom (DESIGN 3.1): the strict, user-isolated, windowed mask, as ranges.
 //
+// An event that is a candidate only (EventColumns::history) has no partial token: nobody sees it.
 // Partial tokens of a channel are ordered by (known time, log order), so what a query sees is one
 // range [begin, end) of them, and itself:
 //   partial token i   begin .. i         at most window_len tokens with itself, known at most

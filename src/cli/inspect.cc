@@ -135,8 +135,9 @@ void PrintSummary(const std::string& path, const Blocks& blocks) {
 }
 
 void PrintUser(const Schema& schema, const UserBlock& block, size_t user) {
-  std::vector<std::vector<std::string>> rows = {
-      {"request", "known_after_s", "split", "event_id", "page", "session", "actions", "labels"}};
+  std::vector<std::vector<std::string>> rows = {{"request", "known_after_s", "split", "history",
+                                                 "event_id", "page", "session", "actions",
+                                                 "labels"}};
   for (const FieldSchema& field : schema.fields) rows[0].push_back(field.name);
   const EventColumns& events = block.events;
   for (size_t i = block.user_offsets[user]; i < block.user_offsets[user + 1]; ++i) {
@@ -146,6 +147,7 @@ void PrintUser(const Schema& schema, const UserBlock& block, size_t user) {
     row = {TimeText(events.request_time_ms[i]),
            absl::StrFormat("%.3f", known_after_s),
            SplitName(events.split[i]),
+           events.history[i] != 0 ? "yes" : "no",
            KeyText(events.event_id[i]),
            KeyText(events.page_id[i]),
            KeyText(events.session_id[i]),

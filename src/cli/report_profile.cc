@@ -76,6 +76,10 @@ void Profiler::AddUser(const EventColumns& events, size_t begin, size_t end) {
   if (profile_.users_by_events.size() <= bin) profile_.users_by_events.resize(bin + 1);
   ++profile_.users_by_events[bin];
   Seen user;
+  // Known times of a user ascend.
+  size_t first = begin;
+  while (first < end && events.history[first] == 0) ++first;
+  const int64_t first_known_ms = first < end ? events.known_time_ms[first] : kNever;
   for (size_t i = begin; i < end; ++i) {
     const int64_t request_ms = events.request_time_ms[i];
     ++profile_.targets[static_cast<size_t>(events.split[i])];
@@ -83,8 +87,7 @@ void Profiler::AddUser(const EventColumns& events, size_t begin, size_t end) {
     if (events.split[i] == Split::kTest) {
       ++user.test_rows;
       profile_.test_from_ms = std::min(profile_.test_from_ms.value_or(kNever), request_ms);
-      // Known times of a user ascend.
-      if (events.known_time_ms[begin] >= request_ms) ++profile_.no_history_rows;
+      if (first_known_ms >= request_ms) ++profile_.no_history_rows;
     }
     AddLabels(events, i);
     AddValues(events, i);

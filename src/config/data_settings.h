@@ -60,6 +60,7 @@ struct EventsConfig {
   std::string session;
   std::string split;
   std::string duplicate_key;
+  bool history = true;
   StringMap fields;
   StringMap actions;
   StringMap labels;
@@ -96,6 +97,10 @@ struct EventsConfig {
               "Rows of a user with equal times and equal values of this are duplicates: all but "
               "the first "
               "are dropped and counted. A source's name stands for its whole row; empty: keep all.",
+              Anything());
+    v.Setting("history", history,
+              "false: the rows are candidates only, as sampled negatives are, which nobody was "
+              "shown: targets that never become history, nor are counted by [trees].",
               Anything());
     v.Setting("fields", fields, "Expressions that replace those of [[field]] for these rows.",
               Anything());

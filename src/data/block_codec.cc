@@ -25,7 +25,10 @@ enum Column : uint8_t {
   kDependent = 4,  // a value per dictionary entry of an earlier field
 };
 
-constexpr uint64_t kEventBytes = 8 * 5 + sizeof(Split) + 4 * 4;
+// Added to the split of an event that is never history.
+constexpr uint64_t kCandidateOnly = 4;
+
+constexpr uint64_t kEventBytes = 8 * 5 + sizeof(Split) + 1 + 4 * 4;
 constexpr uint64_t kUserBytes = sizeof(std::string) + sizeof(uint32_t);
 
 uint64_t FieldEventBytes(const FieldSchema& field) {
@@ -99,7 +102,7 @@ class BlockEncoder {
     PutTimes();
     PutGroup(events.page_id);
     PutGroup(events.session_id);
-    PutSmall(events.split);
+    PutSplits();
     PutSmall(events.actions);
     PutSmall(events.actions_known);
     PutSmall(events.labels);
@@ -166,9 +169,17 @@ class BlockEncoder {
     PutInts(ints_);
   }
 
-  template <class T>
-  void PutSmall(const std::vector<T>& values) {
-    for (const T value : values) ints_.push_back(static_cast<uint64_t>(value));
+  void PutSplits() {
+    const EventColumns& events = block_.events;
+    for (size_t i = 0; i < events.size(); ++i) {
+      ints_.push_back(static_cast<uint64_t>(events.split[i]) +
+                      (events.history[i] != 0 ? 0 : kCandidateOnly));
+    }
+    PutInts(ints_);
+  }
+
+  void PutSmall(const std::vector<uint32_t>& values) {
+    ints_.assign(values.begin(), values.end());
     PutInts(ints_);
   }
 
@@ -391,11 +402,13 @@ class BlockDecoder {
   Status TakeSplits() {
     GRAB_RETURN_IF_ERROR(in_.TakeInts(n_, ints_));
     block_.events.split.resize(n_);
+    block_.events.history.resize(n_);
     for (uint32_t i = 0; i < n_; ++i) {
-      if (ints_[i] > static_cast<uint64_t>(Split::kTest)) {
+      if (ints_[i] >= 2 * kCandidateOnly) {
         return absl::DataLossError(absl::StrCat("unknown split ", ints_[i]));
       }
-      block_.events.split[i] = static_cast<Split>(ints_[i]);
+      block_.events.split[i] = static_cast<Split>(ints_[i] % kCandidateOnly);
+      block_.events.history[i] = ints_[i] < kCandidateOnly ? 1 : 0;
     }
     return absl::OkStatus();
   }

@@ -49,6 +49,9 @@ uint64_t HashUser(const UserBlock& user) {
   add(events.split);
   add(events.labels);
   add(events.labels_known);
+  // Logs where every event is history need no word for it.
+  const auto& history = events.history;
+  if (std::find(history.begin(), history.end(), 0) != history.end()) add(history);
   return hash;
 }
 

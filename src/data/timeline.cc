@@ -98,6 +98,7 @@ void AppendEvent(const Schema& schema, const EventColumns& from, size_t index, E
   to.page_id.push_back(from.page_id[index]);
   to.session_id.push_back(from.session_id[index]);
   to.split.push_back(from.split[index]);
+  to.history.push_back(from.history[index]);
   to.actions.push_back(from.actions[index]);
   to.actions_known.push_back(from.actions_known[index]);
   to.labels.push_back(from.labels[index]);
@@ -151,6 +152,10 @@ Status Validate(const Schema& schema, const UserBlock& block) {
   GRAB_RETURN_IF_ERROR(CheckLength("split", events.split.size(), n));
   for (const Split split : events.split) {
     if (split > Split::kTest) return Bad("split", "unknown value");
+  }
+  GRAB_RETURN_IF_ERROR(CheckLength("history", events.history.size(), n));
+  for (const uint8_t history : events.history) {
+    if (history > 1) return Bad("history", "neither 0 nor 1");
   }
   GRAB_RETURN_IF_ERROR(
       CheckBits("actions", events.actions, events.actions_known, schema.actions.size(), n));

@@ -33,6 +33,7 @@ struct EventColumns {
   std::vector<uint64_t> page_id;       // 0 = none
   std::vector<uint64_t> session_id;    // 0 = none
   std::vector<Split> split;
+  std::vector<uint8_t> history;   // 1: history once it is known; 0: a candidate only, never history
   std::vector<uint32_t> actions;  // feedback bits, in Schema::actions order
   std::vector<uint32_t>
       actions_known;             // 1 where the bit is known; an unknown bit is 0 in `actions`

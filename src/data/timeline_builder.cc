@@ -62,7 +62,8 @@ uint64_t HashEvent(const Schema& schema, const EventColumns& events, size_t i) {
                            events.actions[i],
                            events.actions_known[i],
                            events.labels[i],
-                           events.labels_known[i]};
+                           events.labels_known[i],
+                           events.history[i]};
   uint64_t hash = HashBytes(head, sizeof head);
   const auto add = [&]<class T>(const std::vector<T>& values, size_t begin, size_t end) {
     hash = HashBytes(values.data() + begin, (end - begin) * sizeof(T), hash);
@@ -98,6 +99,7 @@ void CutEvents(const Schema& schema, size_t n, EventColumns& events) {
   events.page_id.resize(n);
   events.session_id.resize(n);
   events.split.resize(n);
+  events.history.resize(n);
   events.actions.resize(n);
   events.actions_known.resize(n);
   events.labels.resize(n);
@@ -353,6 +355,7 @@ void TimelineBuilder::AppendRow(const Cells& cells, uint64_t row, const RowHead&
   events.page_id.push_back(query_.page >= 0 ? cells.page.Get(row) : 0);
   events.session_id.push_back(query_.session >= 0 ? cells.session.Get(row) : 0);
   events.split.push_back(head.split);
+  events.history.push_back(config_.events[head.events_index].history ? 1 : 0);
   events.actions.push_back(cells.actions.Get<uint32_t>(row));
   events.actions_known.push_back(cells.actions_known.Get<uint32_t>(row));
   events.labels.push_back(cells.labels.Get<uint32_t>(row) & head.labels_that_count);

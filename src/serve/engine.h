@@ -70,7 +70,8 @@ class Engine {
   // user is not cached.
   Status Prefill(uint64_t user, const EventColumns& events, size_t begin, size_t end);
 
-  // Appends events in order of known time. InvalidArgument if one is older than the one before it
+  // Appends events in order of known time; those that are candidates only (EventColumns::history)
+  // leave nothing in the cache. InvalidArgument if one is older than the one before it
   // or than the newest cached one: nothing is appended; NotFound if the user is not cached;
   // ResourceExhausted if it does not fit beside the users in use: the user keeps the events that
   // Events() counts.

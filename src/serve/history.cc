@@ -49,7 +49,8 @@ Status Engine::Append(uint64_t user, const EventColumns& events, size_t begin, s
 
 bool Engine::InChannel(size_t channel, const EventColumns& events, size_t index) const {
   const uint32_t actions = model_.spec().channels[channel].plan.actions;
-  return index >= start_[channel] && (actions == 0 || (events.actions[index] & actions) != 0);
+  return index >= start_[channel] && events.history[index] != 0 &&
+         (actions == 0 || (events.actions[index] & actions) != 0);
 }
 
 Status Engine::CheckOrder(const KvUser* user, const EventColumns& events, size_t begin,

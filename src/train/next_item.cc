@@ -49,6 +49,7 @@ StatusOr<ItemPopularity> ItemPopularity::Count(const ShardSet& shards, size_t fi
       const uint64_t key = block.events.fields[field].ids[i];
       const Split split = block.events.split[i];
       if (key == 0 || split == Split::kValid || split == Split::kTest) continue;
+      if (block.events.history[i] == 0) continue;
       ++popularity.counts_[Mix64(key) % kSlots];
       ++popularity.total_;
     }

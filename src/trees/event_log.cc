@@ -17,6 +17,7 @@ class Loader {
     log_.request_time_ms.reserve(events);
     log_.known_time_ms.reserve(events);
     log_.split.reserve(events);
+    log_.history.reserve(events);
     log_.outcomes.reserve(events);
     log_.outcomes_known.reserve(events);
     log_.cells.resize(plan.counters.size());
@@ -38,6 +39,7 @@ class Loader {
     Extend(events.request_time_ms, log_.request_time_ms);
     Extend(events.known_time_ms, log_.known_time_ms);
     Extend(events.split, log_.split);
+    Extend(events.history, log_.history);
     AppendOutcomes(events.labels, events.actions, log_.outcomes);
     AppendOutcomes(events.labels_known, events.actions_known, log_.outcomes_known);
     for (size_t i = 0; i < plan_.numbers.size(); ++i) {
@@ -131,7 +133,7 @@ class Loader {
 
 // Per event, of all columns whose length is the number of events.
 double EventBytes(const FeaturePlan& plan) {
-  constexpr size_t kTimesAndOutcomes = 4 * sizeof(int64_t) + sizeof(Split);
+  constexpr size_t kTimesAndOutcomes = 4 * sizeof(int64_t) + sizeof(Split) + sizeof(uint8_t);
   return static_cast<double>(kTimesAndOutcomes + sizeof(uint32_t) * plan.counters.size() +
                              sizeof(float) * plan.numbers.size());
 }

@@ -29,6 +29,7 @@ struct EventLog {
   std::vector<int64_t> request_time_ms;
   std::vector<int64_t> known_time_ms;
   std::vector<Split> split;
+  std::vector<uint8_t> history;    // 0: a candidate only, which is not counted
   std::vector<uint64_t> outcomes;  // bits in the plan's order: labels of the tasks, then actions
   std::vector<uint64_t> outcomes_known;
   std::vector<Cells> cells;                 // per counter of the plan

@@ -80,6 +80,7 @@ class Counts {
 
   // What of `event` is final by the group's delay.
   void Add(uint32_t event, const Group& group) {
+    if (log_.history[event] == 0) return;
     added_.clear();
     if (group.delay_s == 0) {
       added_.push_back(0);

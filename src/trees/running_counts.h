@@ -2,8 +2,9 @@
 //
 // A target with request time r reads what was known strictly before r: an exposure counts from its
 // known time on, a label of a task from when it is final (LabelFinalMs), and a label that is not
-// known never. Events of one time do not see each other. The counts run on through validation and
-// test days, as those of a system in production do.
+// known never. An event that is a candidate only (EventColumns::history) is not counted. Events of
+// one time do not see each other. The counts run on through validation and test days, as those of a
+// system in production do.
 #pragma once
 
 #include <cstdint>

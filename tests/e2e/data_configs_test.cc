@@ -3,8 +3,12 @@
 // skipped, except for the text layout, whose sample is generated.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <fstream>
+#include <map>
+#include <set>
+#include <tuple>
 
 #include "base/file.h"
 #include "base/hash.h"
@@ -17,7 +21,8 @@
 namespace grab {
 namespace {
 
-constexpr int64_t kDayMs = 86400000;
+constexpr int64_t kHourMs = 3600000;
+constexpr int64_t kDayMs = 24 * kHourMs;
 
 class Configs : public testing::Test {
  protected:
@@ -138,13 +143,49 @@ TEST_F(Configs, KnowledgeTracing) {
   EXPECT_NEAR(static_cast<double>(report_.targets[2]) / 224218, 0.1, 0.05);
 }
 
+// Every click is history. Of the 253,882 clicks in [split] each has up to four drawn candidates
+// beside it, on its page and at its time, which are never history and which the user did not click
+// in that hour; one lonely click has none.
 TEST_F(Configs, Globo) {
   GRAB_DATA_OR_SKIP(folder, "globo_clicks");
   ASSERT_NO_FATAL_FAILURE(PrepareConfig("globo", folder));
-  EXPECT_EQ(report_.events, 2988181u);
+  constexpr uint64_t kClicks = 2988181;
   EXPECT_EQ(report_.users, 322897u);
   EXPECT_EQ(report_.rejects.total(), 0u);
-  EXPECT_EQ(report_.targets[0], 2988181u);
+  EXPECT_EQ(CountLabels(Split::kTrain) + CountLabels(Split::kValid) + CountLabels(Split::kTest),
+            253882u);
+  EXPECT_EQ(report_.targets[0], kClicks - 253882);
+  std::set<std::tuple<std::string, int64_t, uint64_t>> clicked;  // user, hour, article
+  const auto key = [](const UserBlock& block, size_t i) {
+    const auto next = std::upper_bound(block.user_offsets.begin(), block.user_offsets.end(), i);
+    const auto user = static_cast<size_t>(next - block.user_offsets.begin()) - 1;
+    return std::tuple(block.user_id[user], block.events.request_time_ms[i] / kHourMs,
+                      block.events.fields[0].ids[i]);
+  };
+  std::map<uint64_t, std::vector<int64_t>> page_ms;
+  uint64_t drawn = 0;
+  ForEachEvent([&](const UserBlock& block, size_t i) {
+    const EventColumns& events = block.events;
+    if (events.split[i] == Split::kContext) return;
+    page_ms[events.page_id[i]].push_back(events.request_time_ms[i]);
+    EXPECT_EQ(events.labels[i], events.history[i]);
+    if (events.history[i] != 0) {
+      clicked.insert(key(block, i));
+    } else {
+      ++drawn;
+    }
+  });
+  EXPECT_EQ(report_.events, kClicks + drawn);
+  EXPECT_GT(drawn, 4 * 253882u - 1000);
+  EXPECT_EQ(page_ms.size(), 253882u);
+  for (const auto& [page, times_ms] : page_ms) {
+    EXPECT_LE(times_ms.size(), 5u);
+    EXPECT_EQ(std::count(times_ms.begin(), times_ms.end(), times_ms[0]),
+              static_cast<ptrdiff_t>(times_ms.size()));
+  }
+  ForEachEvent([&](const UserBlock& block, size_t i) {
+    EXPECT_TRUE(block.events.history[i] != 0 || !clicked.contains(key(block, i)));
+  });
 }
 
 // Three lines per user and day; every line has two signs in slot 1 and one in slot 28.

@@ -96,6 +96,7 @@ void Append(const Event& event, int64_t time_ms, Split split, bool label, Rng& r
   events.page_id.push_back(0);
   events.session_id.push_back(0);
   events.split.push_back(split);
+  events.history.push_back(1);
   events.actions.push_back(event.clicked ? 1 : 0);
   events.actions_known.push_back(1);
   events.labels.push_back(label ? 1 : 0);

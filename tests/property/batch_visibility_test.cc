@@ -107,10 +107,17 @@ TEST(Builder, FullRowsSeeTheirUsersHistoryWhateverTheBudget) {
           const auto next =
               std::upper_bound(block.user_offsets.begin(), block.user_offsets.end(), event);
           const uint32_t begin = *(next - 1);
+          uint32_t history_len = 0;
+          for (uint32_t i = begin; i < *next; ++i) {
+            history_len += block.events.history[i] != 0 &&
+                           block.events.known_time_ms[i] < block.events.request_time_ms[event];
+          }
+          EXPECT_EQ(batch.history_len[f], history_len);
           std::vector<int64_t> known_ms;
           for (uint32_t i = begin; i < *next; ++i) {
             const uint32_t wanted = plan.channels[c].actions;
-            if (wanted == 0 || (block.events.actions[i] & wanted) != 0) {
+            if (block.events.history[i] != 0 &&
+                (wanted == 0 || (block.events.actions[i] & wanted) != 0)) {
               known_ms.push_back(block.events.known_time_ms[i]);
             }
           }

@@ -155,6 +155,35 @@ TEST(Invariants, OwnFeedbackNeverReachesScoresUpToItsKnownTime) {
   EXPECT_GT(checked_later, 20);  // the feedback does matter to those that may see it
 }
 
+// Without them everything else scores the same; as history they would have been seen.
+TEST(Invariants, CandidatesOnlyReachNoOtherScore) {
+  int seen_as_history = 0;
+  for (uint64_t seed = 1; seed <= kSeeds; ++seed) {
+    const Model model = MakeModel(MakeConfig(), ModelKind::kGrab, seed);
+    const Schema& schema = model.spec.tokens.schema;
+    const UserBlock block = MakeBlock(schema, seed, 2, 20);
+    UserBlock without;
+    without.user_id = block.user_id;
+    without.events = MakeColumns(schema);
+    without.user_offsets = {0};
+    for (uint32_t user = 0; user < block.users(); ++user) {
+      for (uint32_t i = block.user_offsets[user]; i < block.user_offsets[user + 1]; ++i) {
+        if (block.events.history[i] != 0) AppendEvent(schema, block.events, i, without.events);
+      }
+      without.user_offsets.push_back(static_cast<uint32_t>(without.events.size()));
+    }
+    UserBlock as_history = block;
+    std::fill(as_history.events.history.begin(), as_history.events.history.end(), 1);
+    const Scores before = ScoreAll(model, block);
+    const Scores seen = ScoreAll(model, as_history);
+    for (const auto& [id, logits] : ScoreAll(model, without)) {
+      EXPECT_TRUE(Same(before.at(id), logits)) << "seed " << seed << " event " << id;
+      seen_as_history += Same(before.at(id), seen.at(id)) ? 0 : 1;
+    }
+  }
+  EXPECT_GT(seen_as_history, 20);
+}
+
 TEST(Invariants, EventsOfOnePageDoNotSeeEachOther) {
   for (uint64_t seed = 1; seed <= kSeeds; ++seed) {
     const Model model = MakeModel(MakeConfig(), ModelKind::kGrab, seed);

@@ -42,6 +42,7 @@ struct Row {
 
   int64_t request_ms() const { return events->request_time_ms[index]; }
   int64_t known_ms() const { return events->known_time_ms[index]; }
+  bool history() const { return events->history[index] != 0; }
   // Outcomes: the tasks click and buy, and the action click, bit 1 of the actions.
   int64_t final_ms(size_t outcome) const {
     return outcome == 1 ? std::max(known_ms(), request_ms() + kBuyDelayMs) : known_ms();
@@ -86,11 +87,12 @@ struct Sums {
   double positives[kOutcomes] = {};
 };
 
-// How many of `keys` an event has, for every event that counts at `time_ms`.
+// How many of `keys` an event has, for every event that counts at `time_ms`: no candidate only.
 template <class Matches>
 Sums Recount(const std::vector<Row>& rows, int64_t time_ms, const Matches& matches) {
   Sums sums;
   for (const Row& row : rows) {
+    if (!row.history()) continue;
     const double times = matches(row);
     if (row.known_ms() < time_ms) sums.exposures += times;
     for (size_t o = 0; o < kOutcomes; ++o) {
@@ -130,7 +132,7 @@ std::vector<float> NaiveFeatures(const std::vector<Row>& rows, const FeaturePlan
   }
   int64_t last_ms = -1;
   for (const Row& row : rows) {
-    if (row.user == target.user && row.known_ms() < time_ms) {
+    if (row.history() && row.user == target.user && row.known_ms() < time_ms) {
       last_ms = std::max(last_ms, row.known_ms());
     }
   }

@@ -83,6 +83,7 @@ inline void AppendRandomEvent(const Schema& schema, uint64_t user, int64_t known
   events.page_id.push_back(rng.Bernoulli(0.3) ? 0 : rng.Next());
   events.session_id.push_back(rng.Below(3));
   events.split.push_back(static_cast<Split>(rng.Below(4)));
+  events.history.push_back(rng.Bernoulli(0.8) ? 1 : 0);
   const uint32_t actions_known = static_cast<uint32_t>(rng.Below(4));
   events.actions_known.push_back(actions_known);
   events.actions.push_back(actions_known & static_cast<uint32_t>(rng.Next()));
@@ -137,8 +138,9 @@ inline bool SameBlocks(const UserBlock& a, const UserBlock& b) {
   if (a.user_id != b.user_id || a.user_offsets != b.user_offsets || x.event_id != y.event_id ||
       x.request_time_ms != y.request_time_ms || x.known_time_ms != y.known_time_ms ||
       x.page_id != y.page_id || x.session_id != y.session_id || x.split != y.split ||
-      x.actions != y.actions || x.actions_known != y.actions_known || x.labels != y.labels ||
-      x.labels_known != y.labels_known || x.fields.size() != y.fields.size()) {
+      x.history != y.history || x.actions != y.actions || x.actions_known != y.actions_known ||
+      x.labels != y.labels || x.labels_known != y.labels_known ||
+      x.fields.size() != y.fields.size()) {
     return false;
   }
   for (size_t f = 0; f < x.fields.size(); ++f) {

@@ -32,6 +32,7 @@ class NaiveGrab {
     for (size_t c = 0; c < spec.channels.size(); ++c) {
       const uint32_t wanted = spec.channels[c].plan.actions;
       for (uint32_t i = begin; i < end; ++i) {
+        if (events.history[i] == 0) continue;
         if (wanted != 0 && (events.actions[i] & wanted) == 0) continue;
         if (events.known_time_ms[i] >= events.request_time_ms[target]) continue;
         history[c].push_back(i);

@@ -1,5 +1,6 @@
 // Random events with every field kind, for property and parity tests: small, seeded, and rich in
-// ties (equal request times, equal known times, late feedback, unknown actions).
+// ties (equal request times, equal known times, late feedback, unknown actions) and candidates that
+// never become history.
 #pragma once
 
 #include <algorithm>
@@ -86,6 +87,7 @@ inline void AddRandomEvent(Rng& rng, uint64_t event_id, int64_t request_ms, Even
   events.session_id.push_back(0);
   const bool target = rng.Bernoulli(0.7);
   events.split.push_back(target ? Split::kTrain : Split::kContext);
+  events.history.push_back(event_id % 8 != 0 ? 1 : 0);
   const uint32_t known = rng.Bernoulli(0.8) ? 3u : 1u;
   events.actions.push_back(((clicked ? 2u : 0u) | (bought ? 1u : 0u)) & known);
   events.actions_known.push_back(known);

@@ -22,6 +22,7 @@ struct Event {
   Split split;
   uint64_t item;
   int label;  // -1: unknown
+  bool history = true;
 };
 
 Schema MakeSchema() {
@@ -42,6 +43,7 @@ void AddUser(const std::string& id, const std::vector<Event>& events, UserBlock&
     columns.page_id.push_back(0);
     columns.session_id.push_back(0);
     columns.split.push_back(event.split);
+    columns.history.push_back(event.history ? 1 : 0);
     columns.actions.push_back(0);
     columns.actions_known.push_back(0);
     columns.labels.push_back(event.label == 1 ? 1 : 0);
@@ -109,6 +111,20 @@ TEST(ProfileData, CountsByHand) {
   EXPECT_EQ(bins[40].positives, 2u);
   EXPECT_EQ(bins[42].rows, 1u);
   EXPECT_EQ(bins[42].positives, 0u);
+}
+
+// A candidate only, known long before, is no history of the user.
+TEST(ProfileData, CandidatesOnlyAreNoHistory) {
+  const TempDir dir;
+  const auto shards =
+      WriteShards(dir.path(), {{{0, 0, Split::kTrain, 7, 0, false}, {20, 20, Split::kTest, 8, 1}},
+                               {{0, 0, Split::kTrain, 7, 0, false},
+                                {1, 1, Split::kTrain, 7, 1},
+                                {20, 20, Split::kTest, 8, 1}}});
+  ASSERT_TRUE(shards.ok()) << shards.status();
+  const auto profile = ProfileData(**shards, {"item"}, NoProgress());
+  ASSERT_TRUE(profile.ok()) << profile.status();
+  EXPECT_EQ(profile->no_history_rows, 1u);
 }
 
 TEST(ProfileData, WithoutTestRowsNothingIsNew) {

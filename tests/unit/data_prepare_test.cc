@@ -387,6 +387,28 @@ TEST_F(PrepareTest, SeveralEventsQueries) {
   EXPECT_EQ(block.events.labels_known, (std::vector<uint32_t>{1, 1, 0, 0, 0}));
 }
 
+// Rows of an [[events]] without history keep their place and their label, in any split; the rows
+// hash tells them from others.
+TEST_F(PrepareTest, CandidatesOnlyAreNoHistory) {
+  Write("log.csv", "u,t,item,clk\na,10,x,1\na,20,y,1\nb,5,x,1\n");
+  config_.events.push_back(config_.events[0]);
+  config_.events[1].name = "drawn";
+  config_.events[1].fields = {{"item", "'other ' || item"}};
+  config_.events[1].labels = {{"ctr", "FALSE"}};
+  config_.events[1].split = "CASE WHEN u = 'b' THEN 'test' ELSE 'train' END";
+  PrepareOne(config_);
+  const std::string all_history = report_.rows_hash;
+  config_.events[1].history = false;
+  const UserBlock block = PrepareOne(config_);
+  EXPECT_NE(report_.rows_hash, all_history);
+  EXPECT_EQ(block.user_offsets, (std::vector<uint32_t>{0, 4, 6}));
+  EXPECT_EQ(block.events.fields[0].ids, Keys({"x", "other x", "y", "other y", "x", "other x"}));
+  EXPECT_EQ(block.events.history, (std::vector<uint8_t>{1, 0, 1, 0, 1, 0}));
+  EXPECT_EQ(block.events.labels, (std::vector<uint32_t>{1, 0, 1, 0, 1, 0}));
+  EXPECT_EQ(block.events.split, (std::vector<Split>{Split::kTrain, Split::kTrain, Split::kTrain,
+                                                    Split::kTrain, Split::kTrain, Split::kTest}));
+}
+
 // Pages and sessions are distinct per user and per value, and equal within.
 TEST_F(PrepareTest, PagesAndSessions) {
   Write("log.csv", "u,t,item,clk\na,10,p,1\na,11,q,1\na,12,p,1\na,13,,1\nb,10,p,1\n");

@@ -109,6 +109,8 @@ TEST(Timeline, ValidateNamesEveryDefect) {
         b.events.request_time_ms[1] = b.events.known_time_ms[1];
       },
       [](UserBlock& b) { b.events.split[0] = static_cast<Split>(4); },
+      [](UserBlock& b) { b.events.history.pop_back(); },
+      [](UserBlock& b) { b.events.history[0] = 2; },
       [](UserBlock& b) { b.events.actions_known[0] = 4; },
       [](UserBlock& b) {
         b.events.labels[0] = 1;

@@ -28,6 +28,7 @@ class TokeniserTest : public ::testing::Test {
     events_.page_id.push_back(0);
     events_.session_id.push_back(0);
     events_.split.push_back(Split::kTrain);
+    events_.history.push_back(1);
     events_.actions.push_back(actions);
     events_.actions_known.push_back(known);
     events_.labels.push_back(0);

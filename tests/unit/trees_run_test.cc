@@ -61,6 +61,7 @@ UserBlock DriftingItems(const Schema& schema) {
       events.page_id.push_back(0);
       events.session_id.push_back(0);
       events.split.push_back(split);
+      events.history.push_back(1);
       for (auto* bits : {&events.actions, &events.labels}) bits->push_back(clicked);
       for (auto* bits : {&events.actions_known, &events.labels_known}) bits->push_back(1);
       events.fields[0].ids.push_back(1 + day * kItemsPerDay + item);
