@@ -21,7 +21,7 @@ uint32_t LengthLimit(uint32_t end, int64_t tokens) {
 }  // namespace
 
 KeyRange PartialHistory(const ChannelPlan& plan, const ChannelTimeline& timeline, uint32_t i) {
-  const uint32_t begin = LengthLimit(i, plan.window_len - 1);
+  const uint32_t begin = LengthLimit(i, std::max<int64_t>(0, plan.window_len - 1));
   return {AfterTimeLimit(plan, timeline, timeline.known_time_ms[i], begin, i), i};
 }
 

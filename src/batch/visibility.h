@@ -16,7 +16,7 @@ namespace grab {
 
 struct ChannelPlan {
   uint32_t actions = 0;        // an event with any of these bits is in the channel; 0: every event
-  int64_t window_len = 1;      // >= 1
+  int64_t window_len = 1;      // >= 0; 0: nobody sees any history
   int64_t window_time_ms = 0;  // 0: no limit
 
   bool operator==(const ChannelPlan&) const = default;

@@ -58,7 +58,11 @@ std::vector<Variant> Ablations(const Config& config) {
 
 Status Ablate(const JobOptions& options) {
   GRAB_ASSIGN_OR_RETURN(const Job job, Job::Begin(options));
-  return CompareVariants(job, Ablations(job.config()), ModelKindName(ModelKind::kGrab));
+  GRAB_RETURN_IF_ERROR(job.MakeShards());
+  GRAB_ASSIGN_OR_RETURN(
+      const Comparison comparison,
+      CompareVariants(job, Ablations(job.config()), ModelKindName(ModelKind::kGrab)));
+  return WriteComparison(job, comparison);
 }
 
 }  // namespace

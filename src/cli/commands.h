@@ -23,6 +23,7 @@ void AddScore(CLI::App& app, Command& command);
 void AddRun(CLI::App& app, Command& command);
 void AddCompare(CLI::App& app, Command& command);
 void AddAblate(CLI::App& app, Command& command);
+void AddScale(CLI::App& app, Command& command);
 void AddEvidence(CLI::App& app, Command& command);
 void AddReport(CLI::App& app, Command& command);
 

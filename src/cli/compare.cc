@@ -4,6 +4,7 @@
 
 #include "cli/commands.h"
 #include "cli/compare_variants.h"
+#include "cli/search.h"
 
 namespace grab {
 namespace {
@@ -12,6 +13,7 @@ struct Options {
   JobOptions job;
   std::vector<std::string> models;
   std::string reference = "grab";
+  int64_t search = 0;  // trials per model; 0: the config as it is
 };
 
 StatusOr<std::vector<Variant>> ParseModels(const Options& options) {
@@ -20,22 +22,35 @@ StatusOr<std::vector<Variant>> ParseModels(const Options& options) {
     for (const ModelKind kind : kModelKinds) names.push_back(ModelKindName(kind));
     names.push_back("trees");
   }
-  std::vector<Variant> variants;
-  for (const std::string& name : names) {
-    if (std::count(names.begin(), names.end(), name) > 1) {
-      return absl::InvalidArgumentError(absl::StrCat("--models: '", name, "' is given twice"));
-    }
-    GRAB_ASSIGN_OR_RETURN(variants.emplace_back(), ParseVariant(name));
-  }
+  GRAB_ASSIGN_OR_RETURN(std::vector<Variant> variants, ParseVariants(names));
   if (std::count(names.begin(), names.end(), options.reference) == 1) return variants;
   return absl::InvalidArgumentError(
       absl::StrCat("--reference: '", options.reference, "' is not among --models"));
 }
 
+// The models with the settings that the search chose; a remark about each.
+Status Search(const Job& job, int64_t trials, std::vector<Variant>& variants,
+              std::vector<std::string>& remarks) {
+  GRAB_ASSIGN_OR_RETURN(const std::vector<ModelSearch> searches,
+                        SearchSettings(job, variants, trials));
+  for (size_t i = 0; i < variants.size(); ++i) {
+    variants[i].settings = searches[i].trials[searches[i].chosen].settings;
+    remarks.push_back(SummaryOf(searches[i]));
+  }
+  return absl::OkStatus();
+}
+
 Status Compare(const Options& options) {
-  GRAB_ASSIGN_OR_RETURN(const std::vector<Variant> variants, ParseModels(options));
+  GRAB_ASSIGN_OR_RETURN(std::vector<Variant> variants, ParseModels(options));
   GRAB_ASSIGN_OR_RETURN(const Job job, Job::Begin(options.job));
-  return CompareVariants(job, variants, options.reference);
+  GRAB_RETURN_IF_ERROR(job.MakeShards());
+  std::vector<std::string> remarks;
+  if (options.search > 0) {
+    GRAB_RETURN_IF_ERROR(Search(job, options.search, variants, remarks));
+  }
+  GRAB_ASSIGN_OR_RETURN(Comparison comparison, CompareVariants(job, variants, options.reference));
+  comparison.remarks = std::move(remarks);
+  return WriteComparison(job, comparison);
 }
 
 }  // namespace
@@ -52,14 +67,22 @@ void AddCompare(CLI::App& app, Command& command) {
   sub->add_option("--reference", options->reference, "The model that the others are held against")
       ->capture_default_str()
       ->type_name("NAME");
+  constexpr int64_t kTrialsMax = 1000;
+  sub->add_option("--search", options->search,
+                  "Choose each model's settings first, among so many random ones around the config "
+                  "(docs/protocols.md), by log-loss on the validation targets with the first seed")
+      ->check(CLI::Range(int64_t{1}, kTrialsMax))
+      ->type_name("N");
   sub->footer(
       "The table is printed and in DIR/comparison.json and comparison.md. A run that fails does "
       "not "
-      "stop the others; --resume tries it again and skips those that are complete.\n\n"
+      "stop the others; --resume tries it again and skips those that are complete. Of a search, "
+      "DIR/search.json has the trials and what was chosen.\n\n"
       "Examples:\n"
       "  grab compare --config configs/simulator.toml --out runs/zoo --seeds 1,2,3\n"
       "  grab compare --config configs/kuairand.toml --data ~/kuairand_pure_14d --out runs/zoo "
-      "--models dlrm,twin,grab --seeds 1,2,3,4,5");
+      "--models dlrm,twin,grab --seeds 1,2,3,4,5\n"
+      "  grab compare --config configs/simulator.toml --out runs/tuned --seeds 1,2,3 --search 8");
   sub->callback([&command, options] { command = [options] { return Compare(*options); }; });
 }
 

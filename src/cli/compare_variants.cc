@@ -6,7 +6,6 @@
 
 #include "base/file.h"
 #include "base/threads.h"
-#include "cli/comparison.h"
 #include "data/shard.h"
 
 namespace grab {
@@ -33,33 +32,10 @@ Status AddVariant(const Job& job, const Variant& variant, Comparison& comparison
   return absl::OkStatus();
 }
 
-Status Conclude(const Job& job, const std::vector<Variant>& variants, Comparison& comparison) {
-  for (const Variant& variant : variants) {
-    GRAB_RETURN_IF_ERROR(AddVariant(job, variant, comparison));
-  }
-  CompareWithReference(comparison);
-  GRAB_ASSIGN_OR_RETURN(const std::unique_ptr<ShardSet> shards, ShardSet::Open(job.Path("shards")));
-  comparison.rows_hash = shards->rows_hash();
-  comparison.commit = CommitOf(job.binary());
-  comparison.cpu = CpuName();
-  comparison.threads = DefaultThreads();
-  const std::string text =
-      ToJson(comparison).dump(2, ' ', false, nlohmann::json::error_handler_t::replace);
-  GRAB_RETURN_IF_ERROR(WriteFileDurably(job.Path("comparison.json"), text + "\n"));
-  GRAB_RETURN_IF_ERROR(WriteFileDurably(job.Path("comparison.md"), ToMarkdown(comparison)));
-  std::printf("\n%s%s, comparison.md\n", ToText(comparison).c_str(),
-              job.Path("comparison.json").c_str());
-  if (comparison.failed.empty()) return absl::OkStatus();
-  return absl::InternalError(absl::StrCat(comparison.failed.size(),
-                                          " training runs failed; the others are compared. Repeat "
-                                          "with --resume to try them again"));
-}
-
 }  // namespace
 
-Status CompareVariants(const Job& job, const std::vector<Variant>& variants,
-                       const std::string& reference) {
-  GRAB_RETURN_IF_ERROR(job.MakeShards());
+StatusOr<Comparison> CompareVariants(const Job& job, const std::vector<Variant>& variants,
+                                     const std::string& reference) {
   Comparison comparison;
   comparison.reference = reference;
   size_t rounds = 0;
@@ -75,7 +51,29 @@ Status CompareVariants(const Job& job, const std::vector<Variant>& variants,
       comparison.failed.push_back({variant.name, seed, std::string(status.message())});
     }
   }
-  return Conclude(job, variants, comparison);
+  for (const Variant& variant : variants) {
+    GRAB_RETURN_IF_ERROR(AddVariant(job, variant, comparison));
+  }
+  CompareWithReference(comparison);
+  GRAB_ASSIGN_OR_RETURN(const std::unique_ptr<ShardSet> shards, ShardSet::Open(job.Path("shards")));
+  comparison.rows_hash = shards->rows_hash();
+  comparison.commit = CommitOf(job.binary());
+  comparison.cpu = CpuName();
+  comparison.threads = DefaultThreads();
+  return comparison;
+}
+
+Status WriteComparison(const Job& job, const Comparison& comparison) {
+  const std::string text =
+      ToJson(comparison).dump(2, ' ', false, nlohmann::json::error_handler_t::replace);
+  GRAB_RETURN_IF_ERROR(WriteFileDurably(job.Path("comparison.json"), text + "\n"));
+  GRAB_RETURN_IF_ERROR(WriteFileDurably(job.Path("comparison.md"), ToMarkdown(comparison)));
+  std::printf("\n%s%s, comparison.md\n", ToText(comparison).c_str(),
+              job.Path("comparison.json").c_str());
+  if (comparison.failed.empty()) return absl::OkStatus();
+  return absl::InternalError(absl::StrCat(comparison.failed.size(),
+                                          " training runs failed; the others are compared. Repeat "
+                                          "with --resume to try them again"));
 }
 
 }  // namespace grab

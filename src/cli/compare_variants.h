@@ -1,19 +1,22 @@
-// The job that `grab compare` and `grab ablate` share: variants of models over seeds, on the same
-// rows.
+// The job that `grab compare`, `ablate` and `scale` share: variants of models over seeds, on the
+// same rows.
 #pragma once
 
 #include <string>
 #include <vector>
 
+#include "cli/comparison.h"
 #include "cli/job.h"
 
 namespace grab {
 
-// Makes the shards and trains every variant with every seed, seed by seed, so that what there is
-// when it is stopped can be compared; then holds the variants against the one named `reference`,
-// prints the table and writes comparison.json and comparison.md. A run that fails does not stop the
-// others; at the end it is an error.
-Status CompareVariants(const Job& job, const std::vector<Variant>& variants,
-                       const std::string& reference);
+// Trains every variant with every seed on the job's shards, seed by seed, so that what there is
+// when it is stopped can be compared; then holds the variants against the one named `reference`. A
+// run that fails is noted and does not stop the others.
+StatusOr<Comparison> CompareVariants(const Job& job, const std::vector<Variant>& variants,
+                                     const std::string& reference);
+
+// Prints the table and writes comparison.json and comparison.md; that runs failed is an error then.
+Status WriteComparison(const Job& job, const Comparison& comparison);
 
 }  // namespace grab

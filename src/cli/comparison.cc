@@ -53,17 +53,29 @@ Rows TableRows(const Comparison& comparison) {
   return rows;
 }
 
+// Models may be trained on different shares of the rows.
+std::string TrainRows(const Comparison& comparison) {
+  const auto [least, most] =
+      std::minmax_element(comparison.models.begin(), comparison.models.end(),
+                          [](const ComparedModel& a, const ComparedModel& b) {
+                            return a.result.mean.train_rows < b.result.mean.train_rows;
+                          });
+  const uint64_t low = least->result.mean.train_rows, high = most->result.mean.train_rows;
+  return low == high ? absl::StrCat(low) : absl::StrCat(low, " to ", high);
+}
+
 std::string Notes(const Comparison& comparison) {
   std::string notes;
   if (!comparison.models.empty()) {
     const RunMetrics& first = comparison.models[0].result.mean;
     absl::StrAppend(
-        &notes, first.train_rows, " training and ", first.test_rows, " test rows, hash ",
+        &notes, TrainRows(comparison), " training and ", first.test_rows, " test rows, hash ",
         comparison.rows_hash, "; GAUC by ", first.gauc_by,
         "; AUC and its standard deviation over seeds, p of a paired t-test over them, "
         "two-sided. Streaming: AUC when each slice of the test is trained on after it was "
         "scored.\n");
   }
+  for (const std::string& remark : comparison.remarks) absl::StrAppend(&notes, remark, "\n");
   for (const FailedRun& failed : comparison.failed) {
     absl::StrAppend(&notes, "failed: ", failed.model, ", seed ", failed.seed, ": ", failed.error,
                     "\n");

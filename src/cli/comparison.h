@@ -1,4 +1,4 @@
-// What `grab compare` found: every model over its seeds beside one of them.
+// What `grab compare`, `ablate` or `scale` found: every model over its seeds beside one of them.
 #pragma once
 
 #include <nlohmann/json_fwd.hpp>
@@ -28,6 +28,7 @@ struct Comparison {
   std::string reference;  // a model's name
   std::vector<ComparedModel> models;
   std::vector<FailedRun> failed;
+  std::vector<std::string> remarks;  // lines below the table
   std::string rows_hash;
   std::string commit;  // empty: not known
   std::string cpu;     // empty: not known

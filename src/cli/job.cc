@@ -1,5 +1,6 @@
 #include "cli/job.h"
 
+#include <algorithm>
 #include <cstdio>
 #include <set>
 
@@ -19,6 +20,33 @@ namespace {
 constexpr int kUsageExitCode = 2;
 constexpr char kTrees[] = "trees";
 
+// The config at `path` is the one of `dump`.
+Status CheckSameConfig(const std::string& path, const std::string& dump) {
+  GRAB_ASSIGN_OR_RETURN(const std::string before, ReadFile(path, kConfigBytesMax));
+  if (before == dump) return absl::OkStatus();
+  const std::vector<std::string> old_lines = absl::StrSplit(before, '\n');
+  const std::vector<std::string> new_lines = absl::StrSplit(dump, '\n');
+  size_t line = 0;
+  while (line < old_lines.size() && line < new_lines.size() && old_lines[line] == new_lines[line]) {
+    ++line;
+  }
+  const auto at = [&](const std::vector<std::string>& lines) {
+    return line < lines.size() ? lines[line] : std::string("(the end)");
+  };
+  return absl::InvalidArgumentError(absl::StrCat(
+      path, ":", line + 1, ": a run is resumed with the settings it began with: there '",
+      at(old_lines), "', now '", at(new_lines), "'"));
+}
+
+// As of --set, the seed's last.
+std::vector<std::string> RunSettings(const Variant& variant, int64_t seed) {
+  std::vector<std::string> settings = variant.settings;
+  const std::string section =
+      variant.kind ? absl::StrCat(ModelKindName(*variant.kind), ".train") : kTrees;
+  settings.push_back(absl::StrCat(section, ".seed=", seed));
+  return settings;
+}
+
 }  // namespace
 
 Variant VariantOf(ModelKind kind) { return {ModelKindName(kind), kind, {}}; }
@@ -28,6 +56,17 @@ StatusOr<Variant> ParseVariant(const std::string& name) {
   const StatusOr<ModelKind> kind = ParseModelKind(name);
   if (kind.ok()) return VariantOf(*kind);
   return absl::InvalidArgumentError(absl::StrCat(kind.status().message(), ", or ", kTrees));
+}
+
+StatusOr<std::vector<Variant>> ParseVariants(const std::vector<std::string>& names) {
+  std::vector<Variant> variants;
+  for (const std::string& name : names) {
+    if (std::count(names.begin(), names.end(), name) > 1) {
+      return absl::InvalidArgumentError(absl::StrCat("--models: '", name, "' is given twice"));
+    }
+    GRAB_ASSIGN_OR_RETURN(variants.emplace_back(), ParseVariant(name));
+  }
+  return variants;
 }
 
 void JobOptions::Add(CLI::App& app) {
@@ -87,20 +126,7 @@ Status Job::WriteConfig() const {
     return absl::AlreadyExistsError(absl::StrCat(
         options_->out, ": already exists; continue it with --resume, or choose another --out"));
   }
-  GRAB_ASSIGN_OR_RETURN(const std::string before, ReadFile(path, kConfigBytesMax));
-  if (before == dump) return absl::OkStatus();
-  const std::vector<std::string> old_lines = absl::StrSplit(before, '\n');
-  const std::vector<std::string> new_lines = absl::StrSplit(dump, '\n');
-  size_t line = 0;
-  while (line < old_lines.size() && line < new_lines.size() && old_lines[line] == new_lines[line]) {
-    ++line;
-  }
-  const auto at = [&](const std::vector<std::string>& lines) {
-    return line < lines.size() ? lines[line] : std::string("(the end)");
-  };
-  return absl::InvalidArgumentError(absl::StrCat(
-      path, ":", line + 1, ": a run is resumed with the settings it began with: there '",
-      at(old_lines), "', now '", at(new_lines), "'"));
+  return CheckSameConfig(path, dump);
 }
 
 Status Job::Step(const std::string& name, bool complete, std::vector<std::string> arguments) const {
@@ -129,30 +155,31 @@ Status Job::MakeShards() const {
               {"prepare", "--config", Path("config.toml"), "--out", Path("shards")});
 }
 
-std::vector<std::string> Job::TrainArguments(const Variant& variant, int64_t seed) const {
-  std::string command = "trees", seed_key = "trees.seed";
-  std::vector<std::string> model;
+// The effective config that a training run writes into its folder says what it was trained with.
+Status Job::CheckRun(const std::string& dir, const std::vector<std::string>& settings) const {
+  const std::string path = JoinPath(dir, "config.toml");
+  if (!Exists(path)) return absl::OkStatus();
+  GRAB_ASSIGN_OR_RETURN(const Config config, LoadConfig(Path("config.toml"), settings));
+  return CheckSameConfig(path, DumpConfig(config));
+}
+
+std::vector<std::string> Job::TrainArguments(const std::string& dir, const Variant& variant,
+                                             const std::vector<std::string>& settings) const {
+  std::vector<std::string> arguments = {variant.kind ? "train" : "trees", "--config",
+                                        Path("config.toml")};
   if (variant.kind.has_value()) {
-    const std::string name = ModelKindName(*variant.kind);
-    command = "train";
-    seed_key = name + ".train.seed";
-    model = {"--model", name};
+    arguments.insert(arguments.end(), {"--model", ModelKindName(*variant.kind)});
   }
-  std::vector<std::string> arguments = {command, "--config", Path("config.toml")};
-  arguments.insert(arguments.end(), model.begin(), model.end());
-  arguments.insert(arguments.end(),
-                   {"--shards", Path("shards"), "--out", RunDir(variant.name, seed)});
-  std::vector<std::string> settings = variant.settings;
-  settings.push_back(absl::StrCat(seed_key, "=", seed));
+  arguments.insert(arguments.end(), {"--shards", Path("shards"), "--out", dir});
   for (const std::string& setting : settings) {
     arguments.insert(arguments.end(), {"--set", setting});
   }
   return arguments;
 }
 
-Status Job::Train(const Variant& variant, int64_t seed) const {
-  const std::string dir = RunDir(variant.name, seed);
-  std::vector<std::string> arguments = TrainArguments(variant, seed);
+Status Job::TrainInto(const std::string& dir, const Variant& variant, int64_t seed) const {
+  const std::vector<std::string> settings = RunSettings(variant, seed);
+  std::vector<std::string> arguments = TrainArguments(dir, variant, settings);
   const bool complete = Exists(JoinPath(dir, "metrics.json"));
   if (!complete && Exists(dir)) {
     GRAB_ASSIGN_OR_RETURN(const LatestCheckpointResult latest,
@@ -163,6 +190,7 @@ Status Job::Train(const Variant& variant, int64_t seed) const {
       GRAB_RETURN_IF_ERROR(RemoveAll(dir));
     }
   }
+  GRAB_RETURN_IF_ERROR(CheckRun(dir, settings));
   return Step(absl::StrCat("train ", variant.name, ", seed ", seed), complete,
               std::move(arguments));
 }

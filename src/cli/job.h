@@ -1,6 +1,6 @@
-// The steps that `grab run` and `grab compare` share. Each is a process of its own, `grab STEP
-// ...`, so that it can be repeated by hand and its memory is gone when it ends; a step whose output
-// is complete is skipped when the job is resumed.
+// The steps that `grab run`, `compare`, `ablate` and `scale` share. Each is a process of its own,
+// `grab STEP ...`, so that it can be repeated by hand and its memory is gone when it ends; a step
+// whose output is complete is skipped when the job is resumed.
 #pragma once
 
 #include <CLI/CLI.hpp>
@@ -36,6 +36,8 @@ struct Variant {
 // A model as it is, by its name.
 Variant VariantOf(ModelKind kind);
 StatusOr<Variant> ParseVariant(const std::string& name);
+// Those that --models names, each once.
+StatusOr<std::vector<Variant>> ParseVariants(const std::vector<std::string>& names);
 
 class Job {
  public:
@@ -51,15 +53,22 @@ class Job {
 
   // Config 'simulator' without a log: simulate one. Then prepare.
   Status MakeShards() const;
-  // From the newest checkpoint, if there is one; trees from the start.
-  Status Train(const Variant& variant, int64_t seed) const;
+  // From the newest checkpoint, if there is one; trees from the start. A run that is there with
+  // other settings is an InvalidArgument.
+  Status Train(const Variant& variant, int64_t seed) const {
+    return TrainInto(RunDir(variant.name, seed), variant, seed);
+  }
+  // The same in another folder.
+  Status TrainInto(const std::string& dir, const Variant& variant, int64_t seed) const;
   // Runs `grab ARGUMENTS`, or says that its output is complete.
   Status Step(const std::string& name, bool complete, std::vector<std::string> arguments) const;
 
  private:
   Job(const JobOptions& options, Config config, std::string binary);
   Status WriteConfig() const;
-  std::vector<std::string> TrainArguments(const Variant& variant, int64_t seed) const;
+  Status CheckRun(const std::string& dir, const std::vector<std::string>& settings) const;
+  std::vector<std::string> TrainArguments(const std::string& dir, const Variant& variant,
+                                          const std::vector<std::string>& settings) const;
 
   const JobOptions* options_;
   Config config_;

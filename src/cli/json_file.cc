@@ -20,6 +20,8 @@ StatusOr<json> ReadJsonObject(const std::string& path) {
   return object;
 }
 
+json OrNull(const std::optional<double>& value) { return value ? json(*value) : json(nullptr); }
+
 StatusOr<double> JsonMembers::Number(const char* key) const {
   GRAB_ASSIGN_OR_RETURN(const json* value, Find(key));
   if (!value->is_number()) return WrongType(key, "a number");

@@ -14,6 +14,9 @@ namespace grab {
 // A file of one JSON object; anything else is a DataLoss.
 StatusOr<nlohmann::json> ReadJsonObject(const std::string& path);
 
+// A number, null where there is none: as Metric() below reads it.
+nlohmann::json OrNull(const std::optional<double>& value);
+
 // Members of one object of a JSON file. A member that is missing or of another type is a DataLoss
 // that names the file, the member and the type expected. Refers to `object`, which must outlive it.
 class JsonMembers {

@@ -38,6 +38,7 @@ int Main(int argc, char** argv) {
   AddRun(app, command);
   AddCompare(app, command);
   AddAblate(app, command);
+  AddScale(app, command);
   AddEvidence(app, command);
   AddReport(app, command);
   AddSimulate(app, command);

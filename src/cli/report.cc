@@ -37,16 +37,16 @@ void AddReport(CLI::App& app, Command& command) {
   const auto options = std::make_shared<Options>();
   CLI::App* sub =
       app.add_subcommand("report", "A finished comparison as one HTML page with charts");
-  sub->add_option("--compare", options->compare, "Folder that grab compare wrote")
+  sub->add_option("--compare", options->compare, "Folder that grab compare, ablate or scale wrote")
       ->required()
       ->type_name("DIR");
   sub->add_option("--out", options->out, "HTML file to write; it needs no other file, no network")
       ->required()
       ->type_name("FILE");
   sub->footer(
-      "The comparison's table; AUC by length of history and over the time of the test; "
-      "calibration;\n"
-      "training curves; cost against quality; and what the data are like: events per user, label\n"
+      "The comparison's table; AUC against what grab scale varied; AUC by length of history and\n"
+      "over the time of the test; calibration; training curves; cost against quality; and what\n"
+      "the data are like: events per user, label\n"
       "rates over time, how much of the test is new. What DIR lacks is said in the page. It "
       "prints,\n"
       "and reads on a phone (docs/report.md).\n\n"

@@ -17,14 +17,18 @@ const dashes = [[], [6, 3], [2, 2], [8, 3, 2, 3], [12, 4], [4, 2, 1, 2]];
 
 // ---- parts of a configuration
 
-function line(theme, name, data, more) {
-  const index = models.findIndex((model) => model.model === name);
-  const colour = theme.series[Math.max(index, 0) % theme.series.length];
+function styled(theme, index, label, data, more) {
+  const colour = theme.series[index % theme.series.length];
   return {
-    label: name, data, borderColor: colour, backgroundColor: colour, borderWidth: 2,
-    borderDash: dashes[Math.max(index, 0) % dashes.length], pointRadius: 3.5, tension: 0,
-    pointStyle: shapes[Math.max(index, 0) % shapes.length], spanGaps: false, ...more,
+    label, data, borderColor: colour, backgroundColor: colour, borderWidth: 2,
+    borderDash: dashes[index % dashes.length], pointRadius: 3.5, tension: 0,
+    pointStyle: shapes[index % shapes.length], spanGaps: false, ...more,
   };
+}
+
+// A model has one style in all charts of the comparison.
+function line(theme, name, data, more) {
+  return styled(theme, Math.max(models.findIndex((model) => model.model === name), 0), name, data, more);
 }
 
 function rowBars(theme, label, data) {
@@ -158,6 +162,41 @@ function calibrationChart() {
   };
 }
 
+// ---- scaling
+
+const scaleTexts = {
+  history: ["length of history", "events that a candidate sees, at most"],
+  width: ["width", "width of a token"],
+  depth: ["depth", "layers"],
+  data: ["data", "newest share of the training time"],
+};
+
+function scaleChart({along, series}) {
+  const [what, axisText] = scaleTexts[along] || [along, along];
+  const values = [...new Set(series.flatMap((one) => one.points.map((point) => point.value)))].sort((a, b) => a - b);
+  const pointsOf = (one) => values.map((value) => one.points.find((point) => point.value === value));
+  const config = values.length > 0 && ((theme) => ({
+    type: "line",
+    data: {
+      labels: values.map(String),
+      datasets: series.map((one, i) =>
+        styled(theme, i, one.model, pointsOf(one).map((point) => (point ? point.auc : null)))),
+    },
+    options: options(theme, {x: axis(theme, axisText, {grid: {display: false}}), y: axis(theme, "AUC")}),
+  }));
+  return {
+    section: "scale", title: `AUC against ${what}`, config,
+    text: "Means over seeds; the values stand at equal distances.",
+    numbers: {
+      head: [axisText, ...series.flatMap((one) => [one.model, "±", "seeds"])],
+      rows: values.map((value, i) => [String(value), ...series.flatMap((one) => {
+        const point = pointsOf(one)[i] || {};
+        return [fixed(point.auc, 5), fixed(point.sd, 5), point.seeds == null ? "–" : String(point.seeds)];
+      })]),
+    },
+  };
+}
+
 // ---- training and cost
 
 function trainingChart(key, title, text, yTitle) {
@@ -277,14 +316,7 @@ function labelChart(data) {
   const series = all.map((one) => ({...one, rows: cut(one.rows), values: cut(one.values)}));
   const config = labels.length > 0 && ((theme) => ({
     type: "line",
-    data: {
-      labels,
-      datasets: series.map((one, i) => ({
-        ...line(theme, null, one.values), label: one.task, borderColor: theme.series[i % 8],
-        backgroundColor: theme.series[i % 8], borderDash: dashes[i % dashes.length],
-        pointStyle: shapes[i % shapes.length],
-      })),
-    },
+    data: {labels, datasets: series.map((one, i) => styled(theme, i, one.task, one.values))},
     options: options(theme, {
       x: axis(theme, "request from", {grid: {display: false}}),
       y: axis(theme, "share of positive labels", {beginAtZero: true}),

@@ -9,6 +9,7 @@
 #include "cli/json_file.h"
 #include "cli/report_profile.h"
 #include "cli/report_runs.h"
+#include "cli/report_scale.h"
 #include "cli/report_training.h"
 #include "config/config.h"
 
@@ -88,6 +89,9 @@ bool ReportReader::Has(const std::string& name, const Sections& sections,
 
 StatusOr<json> ReportReader::Read() {
   GRAB_RETURN_IF_ERROR(ReadComparison());
+  if (const std::string scale = Path("scale.json"); Exists(scale)) {
+    GRAB_ASSIGN_OR_RETURN(report_["scale"], ReadScaling(scale));
+  }
   size_t runs = 0, done = 0;
   for (const ModelRuns& model : models_) runs += model.seeds.size();
   progress_.Begin("read runs", "runs", runs);

@@ -14,6 +14,7 @@ inline constexpr size_t kSlicedFieldsShownMax = 8;
 inline constexpr size_t kColdFieldsShownMax = 4;
 
 // {"comparison": comparison.json,
+//  "scale": of report_scale.h, if `grab scale` wrote the folder,
 //  "name": of the data set, "task": the main task,
 //  "history": {"labels": [S], "rows": [S], "series": [{"model", "values": [S or null]}]},
 //  "over_time": {"begin_ms": [B], "rows": [B], "series": [...]},

@@ -126,14 +126,17 @@ function build() {
   const title = report.name ? `Comparison on ${report.name}` : "Comparison";
   document.title = title;
   document.getElementById("title").textContent = title;
+  const trained = [...new Set(models.map((m) => m.train_rows))].sort((a, b) => a - b);  // shares, where data are scaled
+  const trainRows = [...new Set([trained[0], trained.at(-1)])];
   const rows = models.length > 0
-    ? `${whole(models[0].train_rows)} training and ${whole(models[0].test_rows)} test rows` : "no finished run";
+    ? `${trainRows.map(whole).join(" to ")} training and ${whole(models[0].test_rows)} test rows` : "no finished run";
   document.getElementById("facts").textContent =
     [rows, report.task && `task ${report.task}`, `rows hash ${hash}`, `${hardware.cpu || "unknown processor"}, ` +
       `${hardware.threads} threads`, commit && `commit ${commit}`].filter(Boolean).join(" · ");
   const main = document.querySelector("main");
   addComparison(main);
   const pcoc = (report.pcoc || [null]).map(pcocChart);
+  if (report.scale) addSection(main, "Scaling", [scaleChart(report.scale)]);
   addSection(main, "Quality", [historyChart(), overTimeChart(), calibrationChart(), ...pcoc]);
   addSection(main, "Training", [
     trainingChart("loss", "Training loss",

@@ -19,8 +19,6 @@ namespace {
 
 using nlohmann::json;
 
-json OrNull(const std::optional<double>& value) { return value ? json(*value) : json(nullptr); }
-
 // Of one member over the runs.
 std::optional<double> Mean(const std::vector<RunMetrics>& runs,
                            std::optional<double> RunMetrics::*member) {

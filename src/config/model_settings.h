@@ -22,8 +22,10 @@ struct ChannelConfig {
     v.Setting("actions", actions,
               "Events with any of these actions are in the channel; empty: all events.",
               Anything());
-    v.Setting("window_len", window_len, "A query sees at most this many latest partial tokens.",
-              Between(1, 1 << 20));
+    v.Setting(
+        "window_len", window_len,
+        "A query sees at most this many latest partial tokens; 0: a candidate sees itself only.",
+        Between(0, 1 << 20));
     v.Setting("window_time_s", window_time_s,
               "A query sees partial tokens known at most this long ago; 0: no limit.", AtLeast(0));
   }

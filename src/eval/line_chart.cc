@@ -78,6 +78,11 @@ std::string TickText(const Axis& axis, int64_t tick) {
   return absl::StrFormat("%.*f", static_cast<int>(std::max(0.0, decimals)), shown);
 }
 
+// A tick for each of `count` names, at 0, 1, 2, ...
+Axis NamedAxis(size_t count) {
+  return {0.0, 1.0, std::max<int64_t>(1, static_cast<int64_t>(count) - 1)};
+}
+
 std::string Escape(const std::string& text) {
   std::string escaped;
   for (const char c : text) {
@@ -162,11 +167,16 @@ class Writer {
          absl::StrFormat("transform=\"rotate(-90 20 %g)\"", middle));
   }
 
-  void Axes() {
+  void Axes(const std::vector<std::string>& x_names) {
+    const auto x_text = [&](int64_t tick) {
+      if (x_names.empty()) return TickText(x_, tick);
+      const auto name = static_cast<size_t>(tick);
+      return name < x_names.size() ? x_names[name] : std::string();
+    };
     for (int64_t tick = 0; tick <= x_.steps; ++tick) {
       const double at = Across(x_.from + x_.step * static_cast<double>(tick));
       Line(at, kPlotTop, at, kPlotBottom, "class=\"grid\" stroke=\"#808080\" opacity=\"0.25\"");
-      Text(at, kPlotBottom + 18, "middle", TickText(x_, tick), "");
+      Text(at, kPlotBottom + 18, "middle", x_text(tick), "");
     }
     for (int64_t tick = 0; tick <= y_.steps; ++tick) {
       const double at = Down(y_.from + y_.step * static_cast<double>(tick));
@@ -239,9 +249,10 @@ std::string RenderSvg(const LineChart& chart) {
       max = {std::max(max.x, point.x), std::max(max.y, point.y)};
     }
   }
-  Writer writer(MakeAxis(min.x, max.x), MakeAxis(min.y, max.y), lines.size());
+  const Axis x = chart.x_names.empty() ? MakeAxis(min.x, max.x) : NamedAxis(chart.x_names.size());
+  Writer writer(x, MakeAxis(min.y, max.y), lines.size());
   writer.Labels(chart);
-  writer.Axes();
+  writer.Axes(chart.x_names);
   for (size_t s = 0; s < lines.size(); ++s) {
     const char* colour = kColours[s % std::size(kColours)];
     const std::string style =

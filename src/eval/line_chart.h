@@ -23,6 +23,7 @@ struct LineChart {
   std::string x_label;
   std::string y_label;
   std::vector<ChartSeries> series;
+  std::vector<std::string> x_names = {};  // of x = 0, 1, 2, ..., a tick each; empty: x are numbers
 };
 
 // An SVG document. The axes end at round numbers that enclose every point; without a point they are

@@ -82,7 +82,7 @@ Status CheckSizes(const ModelSpec& spec) {
   GRAB_RETURN_IF_ERROR(CheckRange("time_buckets", spec.time_buckets, 2, 4096));
   GRAB_RETURN_IF_ERROR(CheckRange("time_max_s", spec.time_max_s, 2, 1e12));
   for (const ChannelSpec& channel : spec.channels) {
-    GRAB_RETURN_IF_ERROR(CheckRange("window_len", channel.plan.window_len, 1, 1 << 20));
+    GRAB_RETURN_IF_ERROR(CheckRange("window_len", channel.plan.window_len, 0, 1 << 20));
     GRAB_RETURN_IF_ERROR(CheckRange("window_time_ms", channel.plan.window_time_ms, 0, 1e15));
   }
   if (spec.d_model % spec.heads != 0) {

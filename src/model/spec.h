@@ -3,6 +3,7 @@
 // model/forward) read the weights by these names.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -82,8 +83,8 @@ struct ModelSpec {
   size_t bias_actions() const { return action_bias ? tokens.schema.actions.size() : 0; }
   int64_t action_classes() const { return ActionClasses(bias_actions()); }
   bool mixes() const { return target_mix && channels.size() > 1; }
-  // Longest history range of channel `c`: the largest distance in its position table.
-  int64_t DistanceMax(size_t c) const { return channels[c].plan.window_len; }
+  // The largest distance in the position table of channel `c`: its longest history range, or 1.
+  int64_t DistanceMax(size_t c) const { return std::max<int64_t>(1, channels[c].plan.window_len); }
   PackPlan Plan() const;
 
   // Every dense weight, in a fixed order. Of kDlrm and kGrab:

@@ -115,7 +115,7 @@ void VisibleKeys::SetEvents(const KvUser* user, size_t channel, int64_t count) {
   const int64_t first = GatherTimes(sequence, count) - count;
   for (int64_t i = 0; i < count; ++i) {
     const int64_t end = first + i;
-    int64_t begin = std::max<int64_t>(0, end - (to.plan.window_len - 1));
+    int64_t begin = std::max<int64_t>(0, end - std::max<int64_t>(0, to.plan.window_len - 1));
     if (to.plan.window_time_ms > 0) {
       const int64_t oldest_ms = times_ms_[static_cast<size_t>(end)] - to.plan.window_time_ms;
       begin = std::lower_bound(times_ms_.begin() + begin, times_ms_.begin() + end, oldest_ms) -

@@ -1,5 +1,5 @@
 // `grab compare` with a trainer of our own making: which runs it makes, that a failed one does not
-// take the others along, and the comparison by hand.
+// take the others along, the comparison by hand, and what a search chooses.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -126,6 +126,107 @@ TEST_F(CompareTest, AblateHoldsVariantsAgainstTheWhole) {
                                            HasSubstr("--set grab.train.seed=2"))));
   EXPECT_THAT(TrainCalls(), Contains(AllOf(HasSubstr("full_only-seed1"),
                                            HasSubstr("--set field.user_id.partial=yes"))));
+}
+
+// A complete run is skipped only if it was trained with the settings of now.
+TEST_F(CompareTest, ARunOfOtherSettingsIsNotTakenForThisOne) {
+  const std::vector<std::string> arguments = {"--models", "dlrm,grab", "--seeds", "1", "--resume"};
+  ASSERT_EQ(Compare({"--models", "dlrm,grab", "--seeds", "1"}).exit_code, 0);
+  std::string config = ReadFile(Out("config.toml"), 1 << 20).value();  // its seeds are 1
+  ASSERT_TRUE(WriteFileDurably(Out("grab-seed1/config.toml"), config).ok());
+  EXPECT_EQ(RunJob("compare", arguments).exit_code, 0);
+  config = absl::StrReplaceAll(config, {{"time_buckets = 32", "time_buckets = 31"}});
+  ASSERT_TRUE(WriteFileDurably(Out("grab-seed1/config.toml"), config).ok());
+  const CommandResult refused = RunJob("compare", arguments);
+  EXPECT_EQ(refused.exit_code, 1);
+  EXPECT_THAT(refused.err, AllOf(HasSubstr("grab-seed1/config.toml:"), HasSubstr("'time_buckets"),
+                                 HasSubstr("now 'time_buckets = 32'")));
+  EXPECT_EQ(TrainCalls().size(), 2u);
+  ASSERT_EQ(Comparison()["models"].size(), 1u);
+  EXPECT_EQ(Comparison()["models"][0]["model"], "dlrm");
+}
+
+// The fake trainer's log-loss on validation is .5 and the learning rate: the least rate wins,
+// though on test it is the worst. Which rates were tried stands in the calls.
+TEST_F(CompareTest, SearchChoosesByTheValidationLogLoss) {
+  constexpr size_t kTrials = 4;
+  const std::vector<std::string> arguments = {"--models", "dlrm,grab,trees",      "--seeds", "5,6",
+                                              "--search", std::to_string(kTrials)};
+  const CommandResult done = Compare(arguments);
+  ASSERT_EQ(done.exit_code, 0) << done.err;
+  const std::vector<std::string> calls = TrainCalls();
+  ASSERT_EQ(calls.size(), 3 * (kTrials + 2));
+  const nlohmann::json search =
+      nlohmann::json::parse(ReadFile(Out("search.json"), 1 << 20).value());
+  EXPECT_EQ(search["trials_per_model"], kTrials);
+  ASSERT_EQ(search["models"].size(), 3u);
+  for (size_t m = 0; m < 3; ++m) {
+    const nlohmann::json& model = search["models"][m];
+    SCOPED_TRACE(model["model"].get<std::string>());
+    EXPECT_EQ(model["seed"], 5);
+    ASSERT_EQ(model["trials"].size(), kTrials);
+    EXPECT_TRUE(model["trials"][0]["settings"].empty());
+    const std::string key = m == 2 ? "learning_rate=" : "dense_lr=";
+    size_t best = 0;
+    double best_rate = 1.0;
+    for (size_t t = 0; t < kTrials; ++t) {
+      const std::string& call = calls[m * kTrials + t];
+      EXPECT_THAT(
+          call,
+          AllOf(HasSubstr(absl::StrCat("search/", std::string(model["model"]), "-trial", t, " ")),
+                HasSubstr("seed=5")));
+      const size_t at = call.find(key);
+      EXPECT_EQ(at == std::string::npos, t == 0) << call;
+      const double rate = t == 0 ? 0.002 : std::stod(call.substr(at + key.size()));
+      EXPECT_NEAR(model["trials"][t]["valid_logloss"].get<double>(), 0.5 + rate, 1e-6);
+      EXPECT_EQ(model["trials"][t]["valid_auc"], 0.625);
+      if (rate < best_rate) {
+        best = t;
+        best_rate = rate;
+      }
+    }
+    EXPECT_EQ(model["chosen"], best);
+    // All seeds of the model are trained with what was chosen.
+    for (const char* seed : {"5", "6"}) {
+      std::string settings;
+      for (const auto& setting : model["trials"][best]["settings"]) {
+        absl::StrAppend(&settings, " --set ", setting.get<std::string>());
+      }
+      EXPECT_THAT(
+          calls,
+          Contains(AllOf(HasSubstr(absl::StrCat(std::string(model["model"]), "-seed", seed)),
+                         HasSubstr(settings + " --set "), HasSubstr(absl::StrCat("seed=", seed)))));
+    }
+    EXPECT_THAT(ReadFile(Out("comparison.md"), 1 << 20).value(),
+                HasSubstr(absl::StrCat("search: ", std::string(model["model"]), ": trial ", best)));
+  }
+  const std::string before = ReadFile(Out("search.json"), 1 << 20).value();
+  std::vector<std::string> again = arguments;
+  again.push_back("--resume");
+  ASSERT_EQ(RunJob("compare", again).exit_code, 0);
+  EXPECT_EQ(TrainCalls().size(), calls.size());
+  EXPECT_EQ(ReadFile(Out("search.json"), 1 << 20).value(), before);
+}
+
+TEST_F(CompareTest, AFailedTrialIsNotChosen) {
+  setenv("TRAIN_FAILS", "grab-trial0", 1);
+  const std::vector<std::string> arguments = {"--models", "grab", "--search", "2"};
+  const CommandResult done = Compare(arguments);
+  ASSERT_EQ(done.exit_code, 0) << done.err;
+  const nlohmann::json search =
+      nlohmann::json::parse(ReadFile(Out("search.json"), 1 << 20).value());
+  EXPECT_EQ(search["models"][0]["chosen"], 1);
+  EXPECT_THAT(search["models"][0]["trials"][0]["error"].get<std::string>(),
+              HasSubstr("step 'train grab-trial0, seed 1' failed with exit code 3"));
+  EXPECT_THAT(done.out, HasSubstr("of the config none, the run failed"));
+}
+
+TEST_F(CompareTest, ASearchOfWhichNothingEndsIsAnError) {
+  setenv("TRAIN_FAILS", "grab-1", 1);
+  const CommandResult failed = Compare({"--models", "grab", "--search", "2"});
+  EXPECT_EQ(failed.exit_code, 1);
+  EXPECT_THAT(failed.err, HasSubstr("search grab: none of 2 trials ended"));
+  EXPECT_FALSE(Exists(Out("comparison.json")));
 }
 
 TEST_F(CompareTest, RefusesModelsItDoesNotKnow) {

@@ -16,6 +16,12 @@ using testing::AllOf;
 using testing::HasSubstr;
 using testing::Not;
 
+// What `grab scale` would have left beside the comparison; GRAB has no run at one value.
+constexpr char kScale[] = R"({"along": "history", "series": [
+  {"model": "dlrm", "points": [{"value": 0, "auc_mean": 0.6, "auc_sd": null, "seeds": [1]},
+                               {"value": 8, "auc_mean": 0.61, "auc_sd": null, "seeds": [1]}]},
+  {"model": "grab", "points": [{"value": 8, "auc_mean": 0.65, "auc_sd": null, "seeds": [1]},
+                               {"value": 64, "auc_mean": 0.7, "auc_sd": null, "seeds": [1]}]}]})";
 constexpr char kHostile[] = "</script><img src=x onerror=\"f()\"><!--<script>";
 
 // Of every canvas: how many pixels have a colour (axes and bars of rows are grey) and its width, on
@@ -88,6 +94,7 @@ class ReportPageTest : public ::testing::Test {
                     "--out", compared_->File("zoo"), "--models", "dlrm,grab", "--seeds", "1,2",
                     "--set", "simulate.users=150", "--set", "eval.slices=[\"hour\"]"});
     ASSERT_EQ(compared.exit_code, 0) << compared.err;
+    ASSERT_TRUE(WriteFileDurably(compared_->File("zoo/scale.json"), kScale).ok());
   }
   static void TearDownTestSuite() { delete compared_; }
 
@@ -132,9 +139,10 @@ class ReportPageTest : public ::testing::Test {
   TempDir dir_;
 };
 
-// 4 charts of quality and one of the sliced field; 2 each of training and cost; 3 of the data.
+// One of scaling, 4 of quality and one of the sliced field; 2 each of training and cost; 3 of the
+// data.
 void ExpectCharts(const json& look, double width_max) {
-  ASSERT_EQ(look["charts"].size(), 12u) << look;
+  ASSERT_EQ(look["charts"].size(), 13u) << look;
   for (const json& chart : look["charts"]) {
     EXPECT_GT(chart["coloured"].get<int>(), 100) << chart;
     EXPECT_GT(chart["width"].get<double>(), 200) << chart;
@@ -168,7 +176,7 @@ TEST_F(ReportPageTest, DrawsEverythingInEveryForm) {
     EXPECT_TRUE(probe["notes"].empty()) << probe["notes"];
     // Paper is white and of one width, whatever the screen is; and the screen is as before after
     // it.
-    EXPECT_EQ(probe["print"]["charts"].size(), 12u);
+    EXPECT_EQ(probe["print"]["charts"].size(), 13u);
     EXPECT_EQ(probe["print"]["background"], "rgb(255, 255, 255)");
     for (const json& chart : probe["print"]["charts"]) {
       EXPECT_GT(chart["coloured"].get<int>(), 100) << chart;
@@ -192,6 +200,7 @@ TEST_F(ReportPageTest, HostileNamesAreTextAndHolesAreSaid) {
   comparison["failed"].push_back({{"model", kHostile}, {"seed", 3}, {"error", "out of memory"}});
   ASSERT_TRUE(WriteFileDurably(path, comparison.dump()).ok());
   ASSERT_TRUE(RemoveAll(dir_.File("zoo/shards")).ok());
+  ASSERT_TRUE(RemoveAll(dir_.File("zoo/scale.json")).ok());
   EXPECT_THAT(MakeReport(), AllOf(HasSubstr("note: shards is not there"), HasSubstr("3 models")));
   const json probe = Open(true, {});
   ASSERT_TRUE(probe.is_object());
@@ -201,7 +210,7 @@ TEST_F(ReportPageTest, HostileNamesAreTextAndHolesAreSaid) {
   EXPECT_THAT(notes, testing::Contains(AllOf(HasSubstr(kHostile), HasSubstr("out of memory"))));
   EXPECT_THAT(notes, testing::Contains(AllOf(HasSubstr(kHostile), HasSubstr("log.jsonl is not"))));
   EXPECT_THAT(notes, testing::Contains(HasSubstr("shards is not there")));
-  EXPECT_EQ(probe["screen"]["charts"].size(), 9u);  // without those of the data
+  EXPECT_EQ(probe["screen"]["charts"].size(), 9u);  // without those of scaling and of the data
   EXPECT_LE(probe["screen"]["needed"].get<int>(), probe["screen"]["width"].get<int>());
 }
 

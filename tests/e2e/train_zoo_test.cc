@@ -172,5 +172,40 @@ TEST(Zoo, HstuCounts) {
   EXPECT_GT(LearnedAuc(config, ModelKind::kHstu, ManyEvents), 0.9);
 }
 
+// With a window of 0 a batch holds no event, and every model trains and scores on candidates alone.
+TEST(Zoo, AWindowOfZeroHidesTheHistory) {
+  Config config = TaskConfigOf();
+  config.grab = config.hstu;
+  for (ModelRunConfig* run :
+       {&config.din, &config.sim, &config.eta, &config.twin, &config.hstu, &config.grab}) {
+    run->model.channels.emplace_back();
+    run->model.channels[0].name = "all";
+    run->model.channels[0].window_len = 0;
+    run->train.mode = "end_to_end";
+  }
+  const Schema schema = *Schema::FromConfig(config);
+  const std::vector<double> task_weights = {1.0};
+  for (const ModelKind kind : kModelKinds) {
+    if (!HasHistory(kind)) continue;
+    SCOPED_TRACE(ModelKindName(kind));
+    const ModelSpec spec = *ModelSpec::FromConfig(config, kind, schema);
+    const TrainConfig& train = RunConfigOf(config, kind).train;
+    RunState state(spec, train);
+    StepRunner steps(spec, train, task_weights, nullptr, state, 2, Precision::kF32);
+    Rng rng(7);
+    const Batch batch = testing::PackAll(spec, MakeUsers(schema, SeenLately, 16, rng));
+    EXPECT_EQ(batch.partial.rows, 0u);
+    ASSERT_EQ(batch.full.rows, 16u);
+    const std::vector<float> before = steps.Logits(Stage::kJoint, batch);
+    for (int i = 0; i < 3; ++i) {
+      const StatusOr<StepResult> result = steps.Step(Stage::kJoint, batch, {3.0, 3.0});
+      ASSERT_TRUE(result.ok()) << result.status();
+    }
+    const std::vector<float> after = steps.Logits(Stage::kJoint, batch);
+    EXPECT_NE(before, after);
+    for (const float logit : after) EXPECT_TRUE(std::isfinite(logit)) << logit;
+  }
+}
+
 }  // namespace
 }  // namespace grab

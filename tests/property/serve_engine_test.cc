@@ -1,7 +1,8 @@
 // The engine against the batch forward and against itself, over random timelines with ties, late
 // feedback and every field kind; windows that slide over several pages of 64 keys and windows much
-// shorter than a page. The last shapes have a shared latent, of widths that no vector divides; one
-// of them makes keys and values of more than a panel of 64 columns from it.
+// shorter than a page. Three shapes have a shared latent, of widths that no vector divides; one of
+// them makes keys and values of more than a panel of 64 columns from it. In the last two a channel
+// sees no history.
 //
 // Engine and batch forward share tokeniser and embedding tables only; kernels and order of
 // additions differ. Logits are of order 1 to 10 after up to three layers: f32 agrees to 2e-6 on the
@@ -45,6 +46,7 @@ const Shape kShapes[] = {
     {{64, 33}, 300.0, 2, true},    {{129, 20}, 1000.0, 3, false},
     {{4, 3}, 60.0, 2, true, 3},    {{129, 20}, 1000.0, 3, false, 5},
     {{100}, 0.0, 2, true, 21, 40}, {{4, 3}, 60.0, 2, true, 0, 6, false},
+    {{0, 3}, 60.0, 2, true},       {{0}, 0.0, 2, true, 3},
 };
 
 Model ModelOf(const Shape& shape, uint64_t seed) {

@@ -1,4 +1,4 @@
-// Jobs that train (`grab run`, `grab compare`) with a trainer of our own making.
+// Jobs that train (`grab run`, `compare`, `ablate`, `scale`) with a trainer of our own making.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -10,28 +10,49 @@
 
 namespace grab {
 
-// Notes its arguments; fails as TRAIN_EXIT says, or with 3 for the MODEL-SEED in TRAIN_FAILS; else
-// writes what a training run leaves, of trees without --model. The AUC of seed s is .6s, of grab
-// .7ss.
+// Notes its arguments; fails as TRAIN_EXIT says, or with 3 for the MODEL-SEED or the run folder in
+// TRAIN_FAILS; else writes what a training run leaves. Without --model it is of trees. The AUC of
+// seed s is .6s, of grab .7ss; the digits of window_len follow in runs of `grab scale --along
+// history`. Log-loss on validation is .5 and dense_lr or, of trees, learning_rate (.002 where it is
+// not set); on test it is .6 less that, so that the two would not choose the same.
 inline constexpr char kFakeTrain[] = R"(#!/bin/sh
 model=trees
+rate=0.002
 echo "$*" >> "$(dirname "$0")/calls"
 while [ $# -gt 0 ]; do
   case "$1" in
     --model) model=$2 ;;
     --out) out=$2 ;;
-    --set) seed=${2#*=} ;;
+    --set)
+      case "$2" in
+        *.seed=*) seed=${2#*=} ;;
+        *.window_len=*) window=${2#*=} ;;
+        *.dense_lr=*|*.learning_rate=*) rate=${2#*=} ;;
+      esac ;;
   esac
   shift
 done
 mkdir -p "$out"
 [ "${TRAIN_EXIT:-0}" = 0 ] || exit "$TRAIN_EXIT"
-[ "$model-$seed" != "$TRAIN_FAILS" ] || exit 3
+[ "$model-$seed" != "$TRAIN_FAILS" ] && [ "$(basename "$out")" != "$TRAIN_FAILS" ] || exit 3
 auc=0.6$seed; [ "$model" = grab ] && auc=0.7$seed$seed
-cat > "$out/metrics.json" <<END
-{"model": "$model", "train_rows": 100, "test_rows": 20, "tokens_per_second": 1000, "wall_seconds": 2,
- "scores_per_second": 10, "dense_weights": 5, "tables": {"rows": 3, "bytes": 300},
- "test": {"auc": $auc, "gauc": 0.5, "gauc_by": "page", "logloss": 0.6, "ne": 0.9, "pcoc": null}}
+case "$out" in *-history-*) auc=$auc$window ;
+;
+esac valid = $(awk "BEGIN { print 0.5 + $rate }") test =
+    $(awk "BEGIN { print 0.6 - $rate }") cat > "$out/metrics.json" << END {
+  "model" : "$model",
+            "train_rows" : 100,
+            "test_rows" : 20,
+            "tokens_per_second" : 1000,
+            "wall_seconds" : 2,
+            "scores_per_second" : 10,
+            "dense_weights" : 5,
+            "tables" : {"rows" : 3, "bytes" : 300},
+                       "valid" : {"auc" : 0.625, "logloss" : $valid},
+                                 "test" : {
+    "auc" : $auc, "gauc" : 0.5, "gauc_by" : "page", "logloss" : $test, "ne" : 0.9, "pcoc" : null
+  }
+}
 END
 )";
 

@@ -209,6 +209,25 @@ TEST_F(ReportTest, WithoutRunsIsTheTableAlone) {
   EXPECT_EQ((*report)["notes"].size(), 4u * 3u + 2u);
 }
 
+TEST_F(ReportTest, ScalingIsThereWithItsFile) {
+  EXPECT_FALSE(Read().value().contains("scale"));
+  const json point = {
+      {"value", 8}, {"auc_mean", 0.75}, {"auc_sd", nullptr}, {"seeds", {4}}, {"wall_seconds", 2.0}};
+  json scale = {{"along", "history"},
+                {"series", {{{"model", "grab"}, {"points", json::array({point})}}}}};
+  Write("scale.json", scale.dump());
+  const json expected = {
+      {"along", "history"},
+      {"series",
+       {{{"model", "grab"},
+         {"points",
+          json::array({{{"value", 8.0}, {"auc", 0.75}, {"sd", nullptr}, {"seeds", 1}}})}}}}};
+  EXPECT_EQ(Read().value()["scale"], expected);
+  scale["series"][0]["points"][0].erase("auc_mean");
+  Write("scale.json", scale.dump());
+  EXPECT_THAT(Error(), HasSubstr("scale.json: 'series[0].points[0].auc_mean' is missing"));
+}
+
 // A config of another version costs the names of its fields only.
 TEST_F(ReportTest, ConfigThatCannotBeReadIsANote) {
   Write("config.toml", "colour = 1\n");

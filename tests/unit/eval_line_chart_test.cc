@@ -256,6 +256,23 @@ TEST(LineChart, OnePointIsADot) {
   }
 }
 
+// Values far from linear at equal distances: a tick per name, and each point at its own; names
+// beyond the points widen the axis, one name alone is an axis too.
+TEST(LineChart, NamesStandAtEqualDistances) {
+  LineChart chart{"names", "x", "y", {{"s", {0, 1, 2}, {1, 3, 2}}}, {"0", "8", "64", "2048"}};
+  const Drawn drawn = Draw(chart);
+  EXPECT_THAT(drawn.x.ticks, ElementsAre(0, 8, 64, 2048));
+  ASSERT_THAT(drawn.x.places, SizeIs(4));
+  ASSERT_THAT(drawn.lines, ElementsAre(SizeIs(3)));
+  const double step = drawn.x.places[1] - drawn.x.places[0];
+  for (size_t i = 0; i < 3; ++i) {
+    EXPECT_NEAR(drawn.x.places[i + 1] - drawn.x.places[i], step, 0.02);
+    EXPECT_NEAR(drawn.lines[0][i].first, drawn.x.places[i], 0.02);
+  }
+  chart.x_names = {"8"};
+  EXPECT_THAT(RenderSvg(chart), HasSubstr(">8</text>"));
+}
+
 TEST(LineChart, NaNBreaksTheLine) {
   const double infinity = std::numeric_limits<double>::infinity();
   const Drawn drawn = Draw(
