@@ -58,7 +58,7 @@ std::vector<Variant> Ablations(const Config& config) {
 
 Status Ablate(const JobOptions& options) {
   GRAB_ASSIGN_OR_RETURN(const Job job, Job::Begin(options));
-  return CompareVariants(job, Ablations(job.config()), ModelKindName(ModelKind::kGrab));
+  return CompareVariants(job, Ablations(job.config()), ModelKindName(ModelKind::kGrab), false);
 }
 
 }  // namespace

@@ -12,7 +12,18 @@ struct Options {
   JobOptions job;
   std::vector<std::string> models;
   std::string reference = "grab";
+  bool without_permutation = false;
 };
+
+// Before the folder is begun, not after an hour of training.
+Status CheckFeedback(const Config& config) {
+  for (const SourceConfig& source : config.sources) {
+    if (!source.feedback.empty()) return absl::OkStatus();
+  }
+  return absl::InvalidArgumentError(
+      "source: none names its feedback columns, among whose rows the check for leaks permutes "
+      "them; name them, or give --without-permutation");
+}
 
 StatusOr<std::vector<Variant>> ParseModels(const Options& options) {
   std::vector<std::string> names = options.models;
@@ -34,8 +45,13 @@ StatusOr<std::vector<Variant>> ParseModels(const Options& options) {
 
 Status Compare(const Options& options) {
   GRAB_ASSIGN_OR_RETURN(const std::vector<Variant> variants, ParseModels(options));
+  const bool permute = !options.without_permutation;
+  if (permute) {
+    GRAB_ASSIGN_OR_RETURN(const Config config, options.job.config.Load());
+    GRAB_RETURN_IF_ERROR(CheckFeedback(config));
+  }
   GRAB_ASSIGN_OR_RETURN(const Job job, Job::Begin(options.job));
-  return CompareVariants(job, variants, options.reference);
+  return CompareVariants(job, variants, options.reference, permute);
 }
 
 }  // namespace
@@ -52,10 +68,14 @@ void AddCompare(CLI::App& app, Command& command) {
   sub->add_option("--reference", options->reference, "The model that the others are held against")
       ->capture_default_str()
       ->type_name("NAME");
+  sub->add_flag("--without-permutation", options->without_permutation,
+                "Do not train on permuted feedback: for logs whose feedback is no column, and where "
+                "one more run of the reference costs too much");
   sub->footer(
       "The table is printed and in DIR/comparison.json and comparison.md. A run that fails does "
       "not "
-      "stop the others; --resume tries it again and skips those that are complete.\n\n"
+      "stop the others; --resume tries it again and skips those that are complete. A check for "
+      "leaks that fails (docs/protocols.md) makes the command fail when all is written.\n\n"
       "Examples:\n"
       "  grab compare --config configs/simulator.toml --out runs/zoo --seeds 1,2,3\n"
       "  grab compare --config configs/kuairand.toml --data ~/kuairand_pure_14d --out runs/zoo "

@@ -4,9 +4,11 @@
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
+#include "absl/strings/str_format.h"
 #include "base/file.h"
 #include "base/threads.h"
 #include "cli/comparison.h"
+#include "cli/leak_checks.h"
 #include "data/shard.h"
 
 namespace grab {
@@ -33,6 +35,34 @@ Status AddVariant(const Job& job, const Variant& variant, Comparison& comparison
   return absl::OkStatus();
 }
 
+Status CheckAll(const Job& job, const std::vector<Variant>& variants, const std::string& reference,
+                bool permute, std::vector<Check>& checks) {
+  std::printf("== check %s\n", job.Path("shards").c_str());
+  std::fflush(stdout);
+  GRAB_ASSIGN_OR_RETURN(checks, CheckShards(job, variants));
+  if (!permute) return absl::OkStatus();
+  GRAB_ASSIGN_OR_RETURN(const Job permuted, job.Permuted());
+  GRAB_RETURN_IF_ERROR(permuted.MakeShards());
+  for (const Variant& variant : variants) {
+    if (variant.name != reference && variant.kind.has_value()) continue;
+    GRAB_ASSIGN_OR_RETURN(checks.emplace_back(), CheckPermuted(permuted, variant));
+  }
+  return absl::OkStatus();
+}
+
+Status Verdict(const Comparison& comparison) {
+  for (const Check& check : comparison.checks) {
+    if (check.ok) continue;
+    return absl::FailedPreconditionError(absl::StrFormat(
+        "check '%s' failed, the figures mean nothing: %.5g is more than %.5g: %s", check.name,
+        check.value, check.bound, check.what));
+  }
+  if (comparison.failed.empty()) return absl::OkStatus();
+  return absl::InternalError(absl::StrCat(comparison.failed.size(),
+                                          " training runs failed; the others are compared. Repeat "
+                                          "with --resume to try them again"));
+}
+
 Status Conclude(const Job& job, const std::vector<Variant>& variants, Comparison& comparison) {
   for (const Variant& variant : variants) {
     GRAB_RETURN_IF_ERROR(AddVariant(job, variant, comparison));
@@ -49,19 +79,17 @@ Status Conclude(const Job& job, const std::vector<Variant>& variants, Comparison
   GRAB_RETURN_IF_ERROR(WriteFileDurably(job.Path("comparison.md"), ToMarkdown(comparison)));
   std::printf("\n%s%s, comparison.md\n", ToText(comparison).c_str(),
               job.Path("comparison.json").c_str());
-  if (comparison.failed.empty()) return absl::OkStatus();
-  return absl::InternalError(absl::StrCat(comparison.failed.size(),
-                                          " training runs failed; the others are compared. Repeat "
-                                          "with --resume to try them again"));
+  return Verdict(comparison);
 }
 
 }  // namespace
 
 Status CompareVariants(const Job& job, const std::vector<Variant>& variants,
-                       const std::string& reference) {
+                       const std::string& reference, bool permute) {
   GRAB_RETURN_IF_ERROR(job.MakeShards());
   Comparison comparison;
   comparison.reference = reference;
+  GRAB_RETURN_IF_ERROR(CheckAll(job, variants, reference, permute, comparison.checks));
   size_t rounds = 0;
   for (const Variant& variant : variants) {
     rounds = std::max(rounds, job.Seeds(variant).size());

@@ -9,11 +9,13 @@
 
 namespace grab {
 
-// Makes the shards and trains every variant with every seed, seed by seed, so that what there is
+// Makes the shards, checks them (leak_checks.h) and trains every variant with every seed, seed by seed, so that what there is
 // when it is stopped can be compared; then holds the variants against the one named `reference`,
 // prints the table and writes comparison.json and comparison.md. A run that fails does not stop the
-// others; at the end it is an error.
+// others, nor does a check; at the end either is an error. With `permute` the reference, and trees
+// where they are asked for, are trained on permuted feedback too: the reference reads all that
+// models of tokens read, by the same code, and trees count events by their own.
 Status CompareVariants(const Job& job, const std::vector<Variant>& variants,
-                       const std::string& reference);
+                       const std::string& reference, bool permute);
 
 }  // namespace grab
