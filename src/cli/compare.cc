@@ -4,6 +4,7 @@
 
 #include "cli/commands.h"
 #include "cli/compare_variants.h"
+#include "cli/leak_checks.h"
 #include "cli/search.h"
 
 namespace grab {
@@ -14,7 +15,18 @@ struct Options {
   std::vector<std::string> models;
   std::string reference = "grab";
   int64_t search = 0;  // trials per model; 0: the config as it is
+  bool without_permutation = false;
 };
+
+// Before the folder is begun, not after an hour of training.
+Status CheckFeedback(const Config& config) {
+  for (const SourceConfig& source : config.sources) {
+    if (!source.feedback.empty()) return absl::OkStatus();
+  }
+  return absl::InvalidArgumentError(
+      "source: none names its feedback columns, among whose rows the check for leaks permutes "
+      "them; name them, or give --without-permutation");
+}
 
 StatusOr<std::vector<Variant>> ParseModels(const Options& options) {
   std::vector<std::string> names = options.models;
@@ -42,13 +54,21 @@ Status Search(const Job& job, int64_t trials, std::vector<Variant>& variants,
 
 Status Compare(const Options& options) {
   GRAB_ASSIGN_OR_RETURN(std::vector<Variant> variants, ParseModels(options));
+  const bool permute = !options.without_permutation;
+  if (permute) {
+    GRAB_ASSIGN_OR_RETURN(const Config config, options.job.config.Load());
+    GRAB_RETURN_IF_ERROR(CheckFeedback(config));
+  }
   GRAB_ASSIGN_OR_RETURN(const Job job, Job::Begin(options.job));
   GRAB_RETURN_IF_ERROR(job.MakeShards());
+  GRAB_ASSIGN_OR_RETURN(std::vector<Check> checks,
+                        CheckForLeaks(job, variants, options.reference, permute));
   std::vector<std::string> remarks;
   if (options.search > 0) {
     GRAB_RETURN_IF_ERROR(Search(job, options.search, variants, remarks));
   }
   GRAB_ASSIGN_OR_RETURN(Comparison comparison, CompareVariants(job, variants, options.reference));
+  comparison.checks = std::move(checks);
   comparison.remarks = std::move(remarks);
   return WriteComparison(job, comparison);
 }
@@ -73,11 +93,15 @@ void AddCompare(CLI::App& app, Command& command) {
                   "(docs/protocols.md), by log-loss on the validation targets with the first seed")
       ->check(CLI::Range(int64_t{1}, kTrialsMax))
       ->type_name("N");
+  sub->add_flag(
+      "--without-permutation", options->without_permutation,
+      "Do not train on permuted feedback: for logs whose feedback is no column, and where "
+      "one more run of the reference costs too much");
   sub->footer(
       "The table is printed and in DIR/comparison.json and comparison.md. A run that fails does "
-      "not "
-      "stop the others; --resume tries it again and skips those that are complete. Of a search, "
-      "DIR/search.json has the trials and what was chosen.\n\n"
+      "not stop the others; --resume tries it again and skips those that are complete. Of a "
+      "search, DIR/search.json has the trials and what was chosen. A check for leaks that fails "
+      "(docs/protocols.md) makes the command fail when all is written.\n\n"
       "Examples:\n"
       "  grab compare --config configs/simulator.toml --out runs/zoo --seeds 1,2,3\n"
       "  grab compare --config configs/kuairand.toml --data ~/kuairand_pure_14d --out runs/zoo "

@@ -4,6 +4,7 @@
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
+#include "absl/strings/str_format.h"
 #include "base/file.h"
 #include "base/threads.h"
 #include "data/shard.h"
@@ -30,6 +31,19 @@ Status AddVariant(const Job& job, const Variant& variant, Comparison& comparison
   GRAB_ASSIGN_OR_RETURN(ModelResult mean, MeanOverSeeds(seeds, runs));
   comparison.models.push_back({std::move(mean), std::nullopt});
   return absl::OkStatus();
+}
+
+Status Verdict(const Comparison& comparison) {
+  for (const Check& check : comparison.checks) {
+    if (check.ok) continue;
+    return absl::FailedPreconditionError(
+        absl::StrFormat("check '%s' failed, the figures mean nothing: %.5g is more than %.5g: %s",
+                        check.name, check.value, check.bound, check.what));
+  }
+  if (comparison.failed.empty()) return absl::OkStatus();
+  return absl::InternalError(absl::StrCat(comparison.failed.size(),
+                                          " training runs failed; the others are compared. Repeat "
+                                          "with --resume to try them again"));
 }
 
 }  // namespace
@@ -70,10 +84,7 @@ Status WriteComparison(const Job& job, const Comparison& comparison) {
   GRAB_RETURN_IF_ERROR(WriteFileDurably(job.Path("comparison.md"), ToMarkdown(comparison)));
   std::printf("\n%s%s, comparison.md\n", ToText(comparison).c_str(),
               job.Path("comparison.json").c_str());
-  if (comparison.failed.empty()) return absl::OkStatus();
-  return absl::InternalError(absl::StrCat(comparison.failed.size(),
-                                          " training runs failed; the others are compared. Repeat "
-                                          "with --resume to try them again"));
+  return Verdict(comparison);
 }
 
 }  // namespace grab

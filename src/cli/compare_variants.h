@@ -16,7 +16,8 @@ namespace grab {
 StatusOr<Comparison> CompareVariants(const Job& job, const std::vector<Variant>& variants,
                                      const std::string& reference);
 
-// Prints the table and writes comparison.json and comparison.md; that runs failed is an error then.
+// Prints the table and writes comparison.json and comparison.md; that a run or a check failed is an
+// error then.
 Status WriteComparison(const Job& job, const Comparison& comparison);
 
 }  // namespace grab

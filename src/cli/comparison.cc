@@ -64,6 +64,31 @@ std::string TrainRows(const Comparison& comparison) {
   return low == high ? absl::StrCat(low) : absl::StrCat(low, " to ", high);
 }
 
+// AUC of what was new when the test began, and of the rest; empty where no run tells them apart.
+Rows ColdTableRows(const Comparison& comparison) {
+  constexpr std::optional<ColdWarm> RunMetrics::*kKinds[] = {&RunMetrics::users,
+                                                             &RunMetrics::items};
+  constexpr RowsAuc ColdWarm::*kParts[] = {&ColdWarm::cold, &ColdWarm::warm};
+  Rows rows = {{"cold and warm", "cold users", "warm users", "cold items", "warm items"}};
+  std::vector<std::string> counts = {"test rows", "", "", "", ""};
+  bool any = false;
+  for (const ComparedModel& model : comparison.models) {
+    std::vector<std::string>& row = rows.emplace_back();
+    row.push_back(model.result.mean.model);
+    for (const auto kind : kKinds) {
+      const std::optional<ColdWarm>& of_kind = model.result.mean.*kind;
+      for (const auto part : kParts) {
+        row.push_back(of_kind ? Digits(((*of_kind).*part).auc, 5) : "");
+        if (of_kind) counts[row.size() - 1] = absl::StrCat(((*of_kind).*part).rows);
+      }
+      any |= of_kind.has_value();
+    }
+  }
+  if (!any) return {};
+  rows.push_back(std::move(counts));
+  return rows;
+}
+
 std::string Notes(const Comparison& comparison) {
   std::string notes;
   if (!comparison.models.empty()) {
@@ -81,6 +106,26 @@ std::string Notes(const Comparison& comparison) {
                     "\n");
   }
   return notes;
+}
+
+Rows CheckTableRows(const Comparison& comparison) {
+  Rows rows = {{"check", "", "value", "bound", "of"}};
+  for (const Check& check : comparison.checks) {
+    rows.push_back({check.name, check.ok ? "ok" : "FAILED", absl::StrFormat("%.5g", check.value),
+                    absl::StrFormat("%.5g", check.bound), check.what});
+  }
+  return rows;
+}
+
+std::string MarkdownTable(const Rows& rows) {
+  std::string out;
+  for (size_t i = 0; i < rows.size(); ++i) {
+    absl::StrAppend(&out, "| ", absl::StrJoin(rows[i], " | "), " |\n");
+    if (i > 0) continue;
+    for (size_t c = 0; c < rows[0].size(); ++c) absl::StrAppend(&out, "|---");
+    absl::StrAppend(&out, "|\n");
+  }
+  return out;
 }
 
 }  // namespace
@@ -112,9 +157,18 @@ json ToJson(const Comparison& comparison) {
   for (const FailedRun& run : comparison.failed) {
     failed.push_back({{"model", run.model}, {"seed", run.seed}, {"error", run.error}});
   }
+  json checks = json::array();
+  for (const Check& check : comparison.checks) {
+    checks.push_back({{"name", check.name},
+                      {"ok", check.ok},
+                      {"value", check.value},
+                      {"bound", check.bound},
+                      {"what", check.what}});
+  }
   json object = {{"reference", comparison.reference},
                  {"models", std::move(models)},
                  {"failed", std::move(failed)},
+                 {"checks", std::move(checks)},
                  {"hardware", {{"cpu", comparison.cpu}, {"threads", comparison.threads}}},
                  {"rows_hash", comparison.rows_hash}};
   if (!comparison.commit.empty()) object["commit"] = comparison.commit;
@@ -122,17 +176,21 @@ json ToJson(const Comparison& comparison) {
 }
 
 std::string ToText(const Comparison& comparison) {
-  return TextTable(TableRows(comparison)) + Notes(comparison);
+  std::string out = TextTable(TableRows(comparison)) + Notes(comparison);
+  const Rows cold = ColdTableRows(comparison);
+  if (!cold.empty()) absl::StrAppend(&out, "\n", TextTable(cold));
+  if (!comparison.checks.empty()) {
+    absl::StrAppend(&out, "\n", TextTable(CheckTableRows(comparison)));
+  }
+  return out;
 }
 
 std::string ToMarkdown(const Comparison& comparison) {
-  std::string out;
-  const Rows rows = TableRows(comparison);
-  for (size_t i = 0; i < rows.size(); ++i) {
-    absl::StrAppend(&out, "| ", absl::StrJoin(rows[i], " | "), " |\n");
-    if (i > 0) continue;
-    for (size_t c = 0; c < rows[0].size(); ++c) absl::StrAppend(&out, "|---");
-    absl::StrAppend(&out, "|\n");
+  std::string out = MarkdownTable(TableRows(comparison));
+  const Rows cold = ColdTableRows(comparison);
+  if (!cold.empty()) absl::StrAppend(&out, "\n", MarkdownTable(cold));
+  if (!comparison.checks.empty()) {
+    absl::StrAppend(&out, "\n", MarkdownTable(CheckTableRows(comparison)));
   }
   return absl::StrCat(out, "\n", Notes(comparison));
 }

@@ -24,11 +24,21 @@ struct ComparedModel {
   std::optional<PairedDifference> auc_minus_reference;
 };
 
+// One thing that must hold for the rest to mean anything (docs/protocols.md, "Checks").
+struct Check {
+  std::string name;
+  bool ok = true;
+  double value = 0.0;
+  double bound = 0.0;  // of the value
+  std::string what;    // was measured, and on what
+};
+
 struct Comparison {
   std::string reference;  // a model's name
   std::vector<ComparedModel> models;
   std::vector<FailedRun> failed;
   std::vector<std::string> remarks;  // lines below the table
+  std::vector<Check> checks;
   std::string rows_hash;
   std::string commit;  // empty: not known
   std::string cpu;     // empty: not known

@@ -19,6 +19,7 @@ namespace {
 
 constexpr int kUsageExitCode = 2;
 constexpr char kTrees[] = "trees";
+constexpr int64_t kPermutationSeed = 1;
 
 // The config at `path` is the one of `dump`.
 Status CheckSameConfig(const std::string& path, const std::string& dump) {
@@ -82,15 +83,15 @@ void JobOptions::Add(CLI::App& app) {
   app.add_flag("--resume", resume, "Continue a job: skip the steps that are complete");
 }
 
-Job::Job(const JobOptions& options, Config config, std::string binary)
-    : options_(&options),
+Job::Job(JobOptions options, Config config, std::string binary)
+    : options_(std::move(options)),
       config_(std::move(config)),
       binary_(std::move(binary)),
-      simulates_(options.config.data_dir.empty() && config_.name == kSimulatorName) {
+      simulates_(options_.config.data_dir.empty() && config_.name == kSimulatorName) {
   if (simulates_) config_.data_dir = Path("raw");
 }
 
-StatusOr<Job> Job::Begin(const JobOptions& options) {
+StatusOr<Job> Job::Begin(JobOptions options) {
   const std::set<int64_t> distinct(options.seeds.begin(), options.seeds.end());
   if (distinct.size() != options.seeds.size()) {
     return absl::InvalidArgumentError("--seeds: a seed is given twice");
@@ -98,19 +99,28 @@ StatusOr<Job> Job::Begin(const JobOptions& options) {
   GRAB_ASSIGN_OR_RETURN(Config config, options.config.Load());
   GRAB_RETURN_IF_ERROR(FindTrain().status());  // not after an hour of preparing
   GRAB_ASSIGN_OR_RETURN(std::string binary, ExecutablePath());
-  Job job(options, std::move(config), std::move(binary));
+  Job job(std::move(options), std::move(config), std::move(binary));
   GRAB_RETURN_IF_ERROR(job.WriteConfig());
   return job;
 }
 
-std::string Job::Path(absl::string_view name) const { return JoinPath(options_->out, name); }
+StatusOr<Job> Job::Permuted() const {
+  Job job = *this;
+  job.options_.out = Path("permuted");
+  job.simulates_ = false;
+  job.config_.prepare.permute_feedback = kPermutationSeed;
+  GRAB_RETURN_IF_ERROR(job.WriteConfig());
+  return job;
+}
+
+std::string Job::Path(absl::string_view name) const { return JoinPath(options_.out, name); }
 
 std::string Job::RunDir(const std::string& name, int64_t seed) const {
   return Path(absl::StrCat(name, "-seed", seed));
 }
 
 std::vector<int64_t> Job::Seeds(const Variant& variant) const {
-  if (!options_->seeds.empty()) return options_->seeds;
+  if (!options_.seeds.empty()) return options_.seeds;
   if (!variant.kind.has_value()) return {config_.trees.seed};
   return {RunConfigOf(config_, *variant.kind).train.seed};
 }
@@ -118,20 +128,20 @@ std::vector<int64_t> Job::Seeds(const Variant& variant) const {
 Status Job::WriteConfig() const {
   const std::string path = Path("config.toml");
   const std::string dump = DumpConfig(config_);
-  if (!Exists(options_->out)) {
-    GRAB_RETURN_IF_ERROR(MakeDirectories(options_->out));
+  if (!Exists(options_.out)) {
+    GRAB_RETURN_IF_ERROR(MakeDirectories(options_.out));
     return WriteFileDurably(path, dump);
   }
-  if (!options_->resume) {
+  if (!options_.resume) {
     return absl::AlreadyExistsError(absl::StrCat(
-        options_->out, ": already exists; continue it with --resume, or choose another --out"));
+        options_.out, ": already exists; continue it with --resume, or choose another --out"));
   }
   return CheckSameConfig(path, dump);
 }
 
 Status Job::Step(const std::string& name, bool complete, std::vector<std::string> arguments) const {
   if (complete) {
-    GRAB_CHECK(options_->resume);
+    GRAB_CHECK(options_.resume);
     std::printf("== %s: complete, skipped\n", name.c_str());
     return absl::OkStatus();
   }

@@ -42,8 +42,12 @@ StatusOr<std::vector<Variant>> ParseVariants(const std::vector<std::string>& nam
 class Job {
  public:
   // Loads the config and begins the folder: the effective config, which all steps read, is written
-  // once, and a resumed job must be the same. `options` must outlive the job.
-  static StatusOr<Job> Begin(const JobOptions& options);
+  // once, and a resumed job must be the same.
+  static StatusOr<Job> Begin(JobOptions options);
+
+  // The same job on the same log with feedback permuted (prepare.permute_feedback), in the folder
+  // "permuted" of this one.
+  StatusOr<Job> Permuted() const;
 
   const Config& config() const { return config_; }
   const std::string& binary() const { return binary_; }
@@ -64,13 +68,13 @@ class Job {
   Status Step(const std::string& name, bool complete, std::vector<std::string> arguments) const;
 
  private:
-  Job(const JobOptions& options, Config config, std::string binary);
+  Job(JobOptions options, Config config, std::string binary);
   Status WriteConfig() const;
   Status CheckRun(const std::string& dir, const std::vector<std::string>& settings) const;
   std::vector<std::string> TrainArguments(const std::string& dir, const Variant& variant,
                                           const std::vector<std::string>& settings) const;
 
-  const JobOptions* options_;
+  JobOptions options_;
   Config config_;
   std::string binary_;
   bool simulates_;

@@ -359,7 +359,7 @@ Status ReportReader::ReadShards() {
     json rows = field.cold_rows ? json(*field.cold_rows) : json(nullptr);
     fields.push_back({{"field", field.field}, {"cold_rows", std::move(rows)}});
     if (field.cold_rows.has_value()) continue;
-    Note({"cold"}, absl::StrCat(field.field, " has more than ", kProfileValuesMax,
+    Note({"cold"}, absl::StrCat(field.field, " has more than ", kColdValuesMax,
                                 " values: its cold rows are not counted"));
   }
   report_["data"] = {{"users", profile.users},

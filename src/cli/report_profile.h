@@ -10,13 +10,12 @@
 #include "base/progress.h"
 #include "base/status.h"
 #include "data/shard.h"
+#include "eval/cold_rows.h"
 #include "eval/curves.h"
 
 namespace grab {
 
 inline constexpr size_t kProfileTimeBinsMax = 60;
-// Distinct values of a field that are told apart; 16 bytes and the overhead of a hash table each.
-inline constexpr size_t kProfileValuesMax = 50'000'000;
 
 struct LabelCounts {
   uint64_t rows = 0;  // targets whose label is known
@@ -31,7 +30,7 @@ struct TaskOverTime {
 // Test rows whose value of an id field is in no event requested before the first test row.
 struct ColdField {
   std::string field;
-  std::optional<uint64_t> cold_rows;  // nullopt: more than kProfileValuesMax values
+  std::optional<uint64_t> cold_rows;  // nullopt: more than kColdValuesMax values
 };
 
 struct DataProfile {
@@ -42,13 +41,13 @@ struct DataProfile {
   TimeBins time;                          // of all requests; count 0 without events
   std::vector<TaskOverTime> tasks;        // of training, validation and test targets
   std::optional<int64_t> test_from_ms;    // request of the first test row; nullopt: there is none
-  uint64_t new_user_rows = 0;             // test rows of users without an event before test_from_ms
-  uint64_t no_history_rows = 0;   // test rows with no event of the user known before the request
+  uint64_t new_user_rows = 0;    // test rows of users of whom no event is known before test_from_ms
+  uint64_t no_history_rows = 0;  // test rows with no event of the user known before the request
   std::vector<ColdField> fields;  // in the order asked for
 };
 
-// Reads every block once. `item_fields` are id fields of the schema; another name is an
-// InvalidArgument.
+// Reads every block once, and for cold rows as FindColdRows does. `item_fields` are id fields of
+// the schema; another name is an InvalidArgument.
 StatusOr<DataProfile> ProfileData(const ShardSet& shards,
                                   const std::vector<std::string>& item_fields, Progress& progress);
 

@@ -13,6 +13,7 @@
 #include "cli/json_file.h"
 #include "cli/process.h"
 #include "cli/text_table.h"
+#include "eval/report.h"
 
 namespace grab {
 namespace {
@@ -30,6 +31,27 @@ std::optional<double> Mean(const std::vector<RunMetrics>& runs,
   return sum / static_cast<double>(runs.size());
 }
 
+using ColdWarmMember = std::optional<ColdWarm> RunMetrics::*;
+
+RowsAuc Mean(const std::vector<RunMetrics>& runs, ColdWarmMember member, RowsAuc ColdWarm::*part) {
+  RowsAuc mean = (*(runs[0].*member)).*part;
+  double sum = 0.0;
+  for (const RunMetrics& run : runs) {
+    const RowsAuc& of_run = (*(run.*member)).*part;
+    if (!of_run.auc.has_value()) return {mean.rows, std::nullopt};
+    sum += *of_run.auc;
+  }
+  mean.auc = sum / static_cast<double>(runs.size());
+  return mean;
+}
+
+std::optional<ColdWarm> Mean(const std::vector<RunMetrics>& runs, ColdWarmMember member) {
+  for (const RunMetrics& run : runs) {
+    if (!(run.*member).has_value()) return std::nullopt;
+  }
+  return ColdWarm{Mean(runs, member, &ColdWarm::cold), Mean(runs, member, &ColdWarm::warm)};
+}
+
 double Mean(const std::vector<RunMetrics>& runs, double RunMetrics::*member) {
   double sum = 0.0;
   for (const RunMetrics& run : runs) sum += run.*member;
@@ -42,6 +64,42 @@ std::optional<double> AucSd(const std::vector<RunMetrics>& runs) {
   double squares = 0.0;
   for (const RunMetrics& run : runs) squares += (*run.auc - *mean) * (*run.auc - *mean);
   return std::sqrt(squares / static_cast<double>(runs.size() - 1));
+}
+
+StatusOr<RowsAuc> ReadRowsAuc(const JsonMembers& slice) {
+  RowsAuc result;
+  GRAB_ASSIGN_OR_RETURN(result.rows, slice.Count("rows"));
+  GRAB_ASSIGN_OR_RETURN(result.auc, slice.Metric("auc"));
+  return result;
+}
+
+// Of the slices "cold" and "warm" of a field.
+StatusOr<ColdWarm> ReadColdWarm(const JsonMembers& field) {
+  GRAB_ASSIGN_OR_RETURN(const std::vector<JsonMembers> slices, field.Objects("slices"));
+  ColdWarm result;
+  for (const JsonMembers& slice : slices) {
+    GRAB_ASSIGN_OR_RETURN(const std::string value, slice.Text("value"));
+    GRAB_ASSIGN_OR_RETURN(value == "cold" ? result.cold : result.warm, ReadRowsAuc(slice));
+  }
+  return result;
+}
+
+Status ReadColdRows(const JsonMembers& test, RunMetrics& run) {
+  if (!test.Has("fields")) return absl::OkStatus();
+  GRAB_ASSIGN_OR_RETURN(const std::vector<JsonMembers> fields, test.Objects("fields"));
+  for (const JsonMembers& field : fields) {
+    GRAB_ASSIGN_OR_RETURN(const std::string name, field.Text("field"));
+    if (name != kUserAtStart && name != kItemAtStart) continue;
+    GRAB_ASSIGN_OR_RETURN(name == kUserAtStart ? run.users : run.items, ReadColdWarm(field));
+  }
+  return absl::OkStatus();
+}
+
+json ToJson(const ColdWarm& rows) {
+  const auto part = [](const RowsAuc& of) {
+    return json{{"rows", of.rows}, {"auc", OrNull(of.auc)}};
+  };
+  return {{"cold", part(rows.cold)}, {"warm", part(rows.warm)}};
 }
 
 }  // namespace
@@ -67,6 +125,7 @@ StatusOr<RunMetrics> ReadRunMetrics(const std::string& path) {
   GRAB_ASSIGN_OR_RETURN(run.logloss, test.Metric("logloss"));
   GRAB_ASSIGN_OR_RETURN(run.ne, test.Metric("ne"));
   GRAB_ASSIGN_OR_RETURN(run.pcoc, test.Metric("pcoc"));
+  GRAB_RETURN_IF_ERROR(ReadColdRows(test, run));
   if (whole.Has("test_frozen")) {
     GRAB_ASSIGN_OR_RETURN(const JsonMembers frozen, whole.Object("test_frozen"));
     GRAB_ASSIGN_OR_RETURN(run.auc_frozen, frozen.Metric("auc"));
@@ -97,6 +156,9 @@ StatusOr<ModelResult> MeanOverSeeds(const std::vector<int64_t>& seeds,
   for (const auto member : {&RunMetrics::auc, &RunMetrics::gauc, &RunMetrics::logloss,
                             &RunMetrics::ne, &RunMetrics::pcoc, &RunMetrics::auc_frozen,
                             &RunMetrics::gauc_frozen, &RunMetrics::auc_streaming}) {
+    result.mean.*member = Mean(runs, member);
+  }
+  for (const ColdWarmMember member : {&RunMetrics::users, &RunMetrics::items}) {
     result.mean.*member = Mean(runs, member);
   }
   result.mean.tokens_per_second = Mean(runs, &RunMetrics::tokens_per_second);
@@ -136,6 +198,8 @@ json ToJson(const ModelResult& result) {
   if (mean.auc_frozen.has_value()) model["auc_frozen"] = *mean.auc_frozen;
   if (mean.gauc_frozen.has_value()) model["gauc_frozen"] = *mean.gauc_frozen;
   if (mean.auc_streaming.has_value()) model["auc_streaming"] = *mean.auc_streaming;
+  if (mean.users.has_value()) model["users"] = ToJson(*mean.users);
+  if (mean.items.has_value()) model["items"] = ToJson(*mean.items);
   if (result.auc_sd.has_value()) model["auc_sd"] = *result.auc_sd;
   return model;
 }

@@ -12,6 +12,17 @@
 
 namespace grab {
 
+struct RowsAuc {
+  uint64_t rows = 0;
+  std::optional<double> auc;
+};
+
+// Test rows of what was new when the test began, and the others.
+struct ColdWarm {
+  RowsAuc cold;
+  RowsAuc warm;
+};
+
 // Test metrics of the main task and the cost of training. A metric that is undefined on the test
 // rows is nullopt.
 struct RunMetrics {
@@ -27,6 +38,9 @@ struct RunMetrics {
   std::optional<double> gauc_frozen;
   // Each slice of the test trained on after it was scored (train.streaming).
   std::optional<double> auc_streaming;
+  // nullopt: the run does not tell them apart.
+  std::optional<ColdWarm> users;
+  std::optional<ColdWarm> items;
   uint64_t train_rows = 0;
   uint64_t test_rows = 0;
   double tokens_per_second = 0.0;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 #include <set>
 
 #include "absl/strings/ascii.h"
@@ -235,6 +236,64 @@ Problem CheckFields(const Config& config) {
   return CheckTables(config);
 }
 
+// Without white space and case, which mean nothing outside of quotes; empty for what names no
+// column, so that NULL for a field equals no NULL for a label.
+std::string Comparable(const std::string& expression) {
+  std::string text = absl::AsciiStrToLower(expression);
+  text.erase(std::remove_if(text.begin(), text.end(), absl::ascii_isspace), text.end());
+  const bool constant = text == "true" || text == "false" || text.rfind("null", 0) == 0;
+  return constant ? "" : text;
+}
+
+// What [[events]] `overrides` say of `name`, else the config's expression.
+std::string Effective(const StringMap& overrides, const std::string& name,
+                      const std::string& expression) {
+  const auto found = overrides.find(name);
+  return Comparable(found != overrides.end() ? found->second : expression);
+}
+
+// Expressions of labels and actions of these events, each with what it is in words.
+std::map<std::string, std::string> Feedback(const Config& config, const EventsConfig& events) {
+  std::map<std::string, std::string> feedback;
+  for (const TaskConfig& task : config.tasks) {
+    feedback[Effective(events.labels, task.name, task.label)] = "label of task '" + task.name + "'";
+  }
+  for (const ActionConfig& action : config.actions) {
+    const std::string& expression = action.expr.empty() ? action.name : action.expr;
+    feedback[Effective(events.actions, action.name, expression)] = "action '" + action.name + "'";
+  }
+  feedback.erase("");
+  return feedback;
+}
+
+bool InFullTokens(const Config& config, const FieldConfig& field) {
+  return field.InFullToken() ||
+         std::any_of(config.fields.begin(), config.fields.end(), [&](const FieldConfig& cross) {
+           return cross.kind == "cross" && cross.InFullToken() && Contains(cross.of, field.name);
+         });
+}
+
+// A candidate must not carry its own answer. What SQL hides is left to the checks of `grab
+// compare`.
+Problem CheckAnswers(const Config& config) {
+  for (size_t e = 0; e < config.events.size(); ++e) {
+    const EventsConfig& events = config.events[e];
+    const std::map<std::string, std::string> feedback = Feedback(config, events);
+    for (size_t f = 0; f < config.fields.size(); ++f) {
+      const FieldConfig& field = config.fields[f];
+      if (field.kind == "cross" || !InFullTokens(config, field)) continue;
+      const std::string& expression = field.expr.empty() ? field.name : field.expr;
+      const auto found = feedback.find(Effective(events.fields, field.name, expression));
+      if (found == feedback.end()) continue;
+      return At(
+          absl::StrCat("field.", f, ".expr"),
+          absl::StrCat("in events '", events.name, "' '", field.name, "' is the ", found->second,
+                       ": in a full token it would leak; give it role = \"behaviour\""));
+    }
+  }
+  return std::nullopt;
+}
+
 Problem CheckLabels(const Config& config) {
   GRAB_RETURN_IF_PROBLEM(CheckNames("action", config.actions, kActionsMax));
   GRAB_RETURN_IF_PROBLEM(CheckNames("task", config.tasks, kTasksMax));
@@ -434,6 +493,9 @@ Problem CheckEval(const Config& config) {
       return At(key, absl::StrCat("names '", slices[i], "' twice"));
     }
   }
+  if (!config.eval.item.empty()) {
+    GRAB_RETURN_IF_PROBLEM(CheckFieldOfKind(config, "eval.item", config.eval.item, "id"));
+  }
   const std::vector<int64_t>& edges = config.eval.history_edges;
   for (size_t i = 1; i < edges.size(); ++i) {
     if (edges[i - 1] >= edges[i]) {
@@ -444,13 +506,29 @@ Problem CheckEval(const Config& config) {
   return std::nullopt;
 }
 
+Problem CheckSources(const Config& config) {
+  GRAB_RETURN_IF_PROBLEM(CheckNames("source", config.sources, config.sources.size()));
+  for (size_t i = 0; i < config.sources.size(); ++i) {
+    const std::vector<std::string>& feedback = config.sources[i].feedback;
+    for (size_t c = 0; c < feedback.size(); ++c) {
+      const std::string key = absl::StrCat("source.", i, ".feedback.", c);
+      if (feedback[c].empty()) return At(key, "is empty; expected the name of a column");
+      if (std::count(feedback.begin(), feedback.end(), feedback[c]) > 1) {
+        return At(key, absl::StrCat("names '", feedback[c], "' twice"));
+      }
+    }
+  }
+  return std::nullopt;
+}
+
 }  // namespace
 
 std::optional<ConfigProblem> FindProblem(const Config& config) {
-  GRAB_RETURN_IF_PROBLEM(CheckNames("source", config.sources, config.sources.size()));
+  GRAB_RETURN_IF_PROBLEM(CheckSources(config));
   GRAB_RETURN_IF_PROBLEM(CheckFields(config));
   GRAB_RETURN_IF_PROBLEM(CheckLabels(config));
   GRAB_RETURN_IF_PROBLEM(CheckEvents(config));
+  GRAB_RETURN_IF_PROBLEM(CheckAnswers(config));
   GRAB_RETURN_IF_PROBLEM(CheckSplit(config));
   GRAB_RETURN_IF_PROBLEM(CheckFollow(config));
   GRAB_RETURN_IF_PROBLEM(CheckTrees(config));

@@ -20,6 +20,7 @@ struct SourceConfig {
   std::vector<std::string> columns;
   std::string text_encoding = "utf-8";
   std::string time_ms;
+  std::vector<std::string> feedback;
 
   template <class V>
   void Visit(V& v) {
@@ -41,6 +42,10 @@ struct SourceConfig {
     v.Setting("time_ms", time_ms,
               "SQL over its own columns: Unix ms when a row became known. `grab train --follow` "
               "hides rows from the end of the pass on; empty: all rows are always visible.",
+              Anything());
+    v.Setting("feedback", feedback,
+              "Columns that hold what came of a row (a click, a rating, a dwell time): those that "
+              "prepare.permute_feedback permutes.",
               Anything());
   }
 };
@@ -229,6 +234,7 @@ struct PrepareConfig {
   int64_t examples_max = 5;
   int64_t zstd_level = 3;
   int64_t threads = 0;
+  int64_t permute_feedback = 0;
 
   template <class V>
   void Visit(V& v) {
@@ -246,6 +252,11 @@ struct PrepareConfig {
     v.Setting("examples_max", examples_max, "Examples per reason in the report.", Between(0, 1000));
     v.Setting("zstd_level", zstd_level, "Compression level of the shards.", Between(1, 19));
     v.Setting("threads", threads, "Threads; 0: all of the machine.", Between(0, 1024));
+    v.Setting(
+        "permute_feedback", permute_feedback,
+        "Seed of a permutation of each source's feedback columns among its rows, which leaves "
+        "nothing to learn: `grab compare` trains on such shards to find leaks. 0: none.",
+        Between(0, 9007199254740992.0));
   }
 };
 

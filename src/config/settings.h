@@ -43,6 +43,7 @@ inline ModelRunConfig WithoutStages() {
 struct EvalConfig {
   int64_t batch_tokens = 16384;
   std::vector<std::string> slices;
+  std::string item;
   std::vector<int64_t> history_edges = {0, 5, 10, 20, 50, 100};
   int64_t slice_values_max = 20;
 
@@ -51,6 +52,10 @@ struct EvalConfig {
     v.Setting("batch_tokens", batch_tokens, "Tokens per batch of evaluation and scoring.",
               Between(1, 1 << 26));
     v.Setting("slices", slices, "id and number fields by whose value metrics are also given.",
+              Anything());
+    v.Setting("item", item,
+              "id field that names the item: candidates whose item is in no event requested before "
+              "the split began are also measured apart. Empty: they are not.",
               Anything());
     v.Setting("history_edges", history_edges, "Upper bounds of the history-length slices.",
               AtLeast(0));

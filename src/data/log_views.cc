@@ -169,6 +169,37 @@ std::string TakeWord(absl::string_view& text) {
   return word;
 }
 
+StatusOr<std::string> PermutedRows(const SourceConfig& source,
+                                   const std::vector<std::string>& columns, int64_t seed,
+                                   const std::string& rows) {
+  std::vector<std::string> names, drawn;
+  for (const std::string& column : source.feedback) {
+    if (std::find(columns.begin(), columns.end(), column) == columns.end()) {
+      return absl::InvalidArgumentError(absl::StrCat("feedback: there is no column '", column,
+                                                     "', only ", absl::StrJoin(columns, ", ")));
+    }
+    names.push_back(SqlIdentifier(column));
+    drawn.push_back(absl::StrCat("drawn.", names.back(), " AS ", names.back()));
+  }
+  if (seed == 0 || names.empty()) return rows;
+  return absl::StrCat(
+      "WITH kept AS MATERIALIZED (SELECT *, row_number() OVER () AS grab_place FROM (", rows,
+      ")), drawn AS (SELECT ", absl::StrJoin(names, ", "),
+      ", row_number() OVER (ORDER BY hash(grab_place, ", seed,
+      "), grab_place) AS grab_place FROM kept) SELECT kept.* EXCLUDE (grab_place) REPLACE (",
+      absl::StrJoin(drawn, ", "), ") FROM kept JOIN drawn ON kept.grab_place = drawn.grab_place");
+}
+
+// Without a column to permute, shards would pass as permuted that are not.
+Status CheckPermutes(const Config& config) {
+  const bool names_any =
+      std::any_of(config.sources.begin(), config.sources.end(),
+                  [](const SourceConfig& source) { return !source.feedback.empty(); });
+  if (config.prepare.permute_feedback == 0 || names_any) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      "prepare.permute_feedback: no [[source]] names its feedback columns");
+}
+
 }  // namespace
 
 FirstRelation FindFirstRelation(const Config& config, const std::string& from) {
@@ -189,6 +220,7 @@ FirstRelation FindFirstRelation(const Config& config, const std::string& from) {
 
 StatusOr<std::vector<LogView>> CreateLogViews(const Config& config,
                                               const std::optional<int64_t>& end_ms, DuckDb& db) {
+  GRAB_RETURN_IF_ERROR(CheckPermutes(config));
   GRAB_RETURN_IF_ERROR(
       db.Execute("CREATE MACRO slot(signs, n) AS list_transform(list_filter(signs, lambda s: "
                  "s.slot = n), lambda s: s.sign)"));
@@ -213,9 +245,11 @@ StatusOr<std::vector<LogView>> CreateLogViews(const Config& config,
           absl::StrCat("SELECT count(*) FROM (", *select, ") WHERE (", known, ") IS NOT TRUE");
       rows = absl::StrCat("SELECT * FROM (", rows, ") WHERE ", known);
     }
-    GRAB_RETURN_IF_ERROR(
-        Annotate(db.Execute(absl::StrCat("CREATE VIEW ", SqlIdentifier(source.name), " AS ", rows)),
-                 context));
+    const auto permuted = PermutedRows(source, view.columns, config.prepare.permute_feedback, rows);
+    if (!permuted.ok()) return Annotate(permuted.status(), context);
+    GRAB_RETURN_IF_ERROR(Annotate(
+        db.Execute(absl::StrCat("CREATE VIEW ", SqlIdentifier(source.name), " AS ", *permuted)),
+        context));
     views.push_back(std::move(view));
   }
   return views;

@@ -5,6 +5,9 @@
 // their names. Format text gives logid, userid, adid (VARCHAR), clk (BOOLEAN), timestamp (BIGINT)
 // and signs (a list of {sign, slot}); slot(signs, n) is the list of the signs of slot n. Format
 // json gives the keys of the objects, one per line.
+//
+// With prepare.permute_feedback the values of a source's feedback columns stand in other rows of
+// the source, together, as the seed says; everything the config's SQL makes of them follows.
 #pragma once
 
 #include <cstdint>

@@ -390,6 +390,11 @@ TimeRange KnownRange(const Config& config, const TimeRange& pass, int64_t contex
 StatusOr<PrepareReport> PrepareRange(const Config& config, const TimeRange& pass,
                                      int64_t context_ms, const std::string& out_dir,
                                      Progress& progress) {
+  if (config.prepare.permute_feedback != 0) {
+    return absl::InvalidArgumentError(
+        "prepare.permute_feedback: permutes a whole log, not passes over one that grows; expected "
+        "0");
+  }
   for (const EventsConfig& events : config.events) {
     if (!events.event_id.empty()) continue;
     return absl::InvalidArgumentError(

@@ -89,6 +89,16 @@ Slicing SliceByColumn(const ScoreTable& table, size_t column, size_t values_max,
   return slicing;
 }
 
+Slicing SliceByCold(const ScoreTable& table, const char* field,
+                    const absl::flat_hash_set<ColdRows::Row>& cold, const TaskRows& rows) {
+  Slicing slicing{field, {"cold", "warm"}, {}};
+  for (const size_t row : rows.row) {
+    const bool is_cold = cold.contains({table.user_key[row], table.event_id[row]});
+    slicing.slice_of.push_back(is_cold ? 0 : 1);
+  }
+  return slicing;
+}
+
 StatusOr<FieldReport> EvaluateSlices(const ScoreTable& table, size_t task, bool by_page,
                                      const TaskRows& rows, const Slicing& slicing) {
   std::vector<TaskRows> parts(slicing.names.size());
@@ -106,11 +116,28 @@ StatusOr<FieldReport> EvaluateSlices(const ScoreTable& table, size_t task, bool 
   return report;
 }
 
-StatusOr<TaskReport> EvaluateTask(const ScoreTable& table, size_t task, const EvalConfig& config) {
+std::vector<Slicing> MakeSlicings(const ScoreTable& table, const EvalConfig& config,
+                                  const ColdRows* cold, const TaskRows& rows) {
+  std::vector<Slicing> slicings = {SliceByHistory(table, config.history_edges, rows)};
+  const bool several_splits =
+      std::any_of(table.split.begin(), table.split.end(),
+                  [&](const Split split) { return split != table.split[0]; });
+  if (several_splits) slicings.push_back(SliceBySplit(table, rows));
+  for (size_t s = 0; s < table.slices.size(); ++s) {
+    slicings.push_back(SliceByColumn(table, s, static_cast<size_t>(config.slice_values_max), rows));
+  }
+  if (cold == nullptr) return slicings;
+  slicings.push_back(SliceByCold(table, kUserAtStart, cold->of_new_users, rows));
+  for (const auto& values : cold->of_new_values) {
+    if (values.has_value()) slicings.push_back(SliceByCold(table, kItemAtStart, *values, rows));
+  }
+  return slicings;
+}
+
+StatusOr<TaskReport> EvaluateTask(const ScoreTable& table, size_t task, const EvalConfig& config,
+                                  const ColdRows* cold) {
   TaskRows rows;
-  bool several_splits = false;
   for (size_t i = 0; i < table.rows(); ++i) {
-    several_splits |= table.split[i] != table.split[0];
     if ((table.labels_known[i] >> task & 1) != 0) rows.Add(table, task, i);
   }
   TaskReport report;
@@ -124,12 +151,7 @@ StatusOr<TaskReport> EvaluateTask(const ScoreTable& table, size_t task, const Ev
                            kGaucPageShareMin * static_cast<double>(report.gauc_page.rows);
   report.gauc_by = by_page ? "page" : "user";
 
-  std::vector<Slicing> slicings = {SliceByHistory(table, config.history_edges, rows)};
-  if (several_splits) slicings.push_back(SliceBySplit(table, rows));
-  for (size_t s = 0; s < table.slices.size(); ++s) {
-    slicings.push_back(SliceByColumn(table, s, static_cast<size_t>(config.slice_values_max), rows));
-  }
-  for (const Slicing& slicing : slicings) {
+  for (const Slicing& slicing : MakeSlicings(table, config, cold, rows)) {
     GRAB_ASSIGN_OR_RETURN(FieldReport field, EvaluateSlices(table, task, by_page, rows, slicing));
     report.fields.push_back(std::move(field));
   }
@@ -187,16 +209,25 @@ std::string Line(absl::string_view name, const Metrics& metrics, const GaucResul
 
 }  // namespace
 
-StatusOr<EvalReport> Evaluate(const ScoreTable& table, const EvalConfig& config) {
+StatusOr<EvalReport> Evaluate(const ScoreTable& table, const EvalConfig& config,
+                              const ColdRows* cold) {
   GRAB_RETURN_IF_ERROR(CheckConfig(table, config));
   EvalReport report;
   for (size_t task = 0; task < table.tasks.size(); ++task) {
-    auto evaluated = EvaluateTask(table, task, config);
+    auto evaluated = EvaluateTask(table, task, config, cold);
     if (!evaluated.ok())
       return Annotate(evaluated.status(), absl::StrCat("task ", table.tasks[task]));
     report.tasks.push_back(std::move(evaluated).value());
   }
   return report;
+}
+
+StatusOr<EvalReport> EvaluateTargets(const ShardSet& shards, Split split, const ScoreTable& table,
+                                     const EvalConfig& config) {
+  std::vector<std::string> item;
+  if (!config.item.empty()) item.push_back(config.item);
+  GRAB_ASSIGN_OR_RETURN(const ColdRows cold, FindColdRows(shards, split, item));
+  return Evaluate(table, config, &cold);
 }
 
 nlohmann::json ToJson(const EvalReport& report) {

@@ -8,6 +8,7 @@
 
 #include "base/status.h"
 #include "config/settings.h"
+#include "eval/cold_rows.h"
 #include "eval/metrics.h"
 #include "eval/scores.h"
 #include "nlohmann/json_fwd.hpp"
@@ -24,8 +25,13 @@ struct SliceReport {
   GaucResult gauc;  // grouped as TaskReport::gauc_by says
 };
 
+// What a user and an item were when the split began, as names of fields that no config can have.
+inline constexpr char kUserAtStart[] = "user at start";
+inline constexpr char kItemAtStart[] = "item at start";
+
 struct FieldReport {
-  std::string field;  // "history_len", a slice column, or "split" when the table has several
+  // "history_len", a slice column, "split" when the table has several, kUserAtStart, kItemAtStart
+  std::string field;
   std::vector<SliceReport> slices;
 };
 
@@ -47,9 +53,17 @@ struct EvalReport {
 
 // Evaluates all rows of `table`. Slices: history length by config.history_edges (strictly
 // ascending; edge e closes the slice of lengths up to e), and every slice column of the table by
-// its config.slice_values_max most frequent values, the others together. A column of config.slices
-// that the table lacks is an InvalidArgument.
-StatusOr<EvalReport> Evaluate(const ScoreTable& table, const EvalConfig& config);
+// its config.slice_values_max most frequent values, the others together. With `cold`, of the
+// table's split and at most one field, the item: users and items that are new ("cold") and the
+// others
+// ("warm"). A column of config.slices that the table lacks is an InvalidArgument.
+StatusOr<EvalReport> Evaluate(const ScoreTable& table, const EvalConfig& config,
+                              const ColdRows* cold = nullptr);
+
+// Evaluates the scores of all targets of `split`, cold and warm ones of config.item apart too.
+// Where the targets have more than kColdValuesMax items, the slices of items are left out.
+StatusOr<EvalReport> EvaluateTargets(const ShardSet& shards, Split split, const ScoreTable& table,
+                                     const EvalConfig& config);
 
 // {"tasks": [{"task", "rows", "positives", "clipped", "auc", "logloss", "ne", "pcoc", "gauc",
 // "gauc_by", "gauc_page": {...}, "gauc_user": {...}, "fields": [{"field", "slices": [{"value",

@@ -42,4 +42,11 @@ PairedDifference PairedTTest(absl::Span<const double> differences) {
   return result;
 }
 
+double ChanceAucSd(uint64_t positives, uint64_t negatives) {
+  GRAB_CHECK(positives > 0 && negatives > 0);
+  const auto m = static_cast<double>(positives);
+  const auto n = static_cast<double>(negatives);
+  return std::sqrt((m + n + 1.0) / (12.0 * m * n));
+}
+
 }  // namespace grab

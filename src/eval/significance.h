@@ -1,6 +1,7 @@
 // Whether two models differ by more than their seeds do.
 #pragma once
 
+#include <cstdint>
 #include <optional>
 
 #include "absl/types/span.h"
@@ -19,5 +20,10 @@ PairedDifference PairedTTest(absl::Span<const double> differences);
 // P(|T| > |t|) of Student's t with `degrees` >= 1 of freedom (Abramowitz and Stegun 26.7.3, 26.7.4:
 // finite sums).
 double StudentTwoSided(double t, int degrees);
+
+// Standard deviation of the AUC of scores that know nothing of the labels: of the Mann-Whitney
+// statistic under its null, which ties only make smaller (Lehmann, Nonparametrics, 1.2). Both
+// counts are at least 1.
+double ChanceAucSd(uint64_t positives, uint64_t negatives);
 
 }  // namespace grab

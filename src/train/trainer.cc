@@ -203,7 +203,8 @@ StatusOr<nlohmann::json> Trainer::EvaluateSplit(Split split, bool frozen, const 
   GRAB_ASSIGN_OR_RETURN(const ScoreTable scores,
                         run_.Score(shards_, Stage::kJoint, {split, frozen}, run_.progress()));
   if (scores_file != nullptr) GRAB_RETURN_IF_ERROR(WriteScores(run_.Path(scores_file), scores));
-  GRAB_ASSIGN_OR_RETURN(const EvalReport report, Evaluate(scores, run_.config().eval));
+  GRAB_ASSIGN_OR_RETURN(const EvalReport report,
+                        EvaluateTargets(shards_, split, scores, run_.config().eval));
   return ToJson(report)["tasks"];
 }
 

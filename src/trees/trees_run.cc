@@ -206,7 +206,8 @@ Status TreesRun::EvaluatePart(const char* name, const TreeRows& rows, const Scor
                                                                   options, forward, NoProgress()));
   GRAB_CHECK(row == rows.rows());
   if (scores_file != nullptr) GRAB_RETURN_IF_ERROR(WriteScores(Path(scores_file), scores));
-  GRAB_ASSIGN_OR_RETURN(const EvalReport report, Evaluate(scores, config_.eval));
+  GRAB_ASSIGN_OR_RETURN(const EvalReport report,
+                        EvaluateTargets(shards_, options.split, scores, config_.eval));
   const nlohmann::json tasks = ToJson(report)["tasks"];
   metrics_[name] = tasks[0];
   if (tasks.size() > 1) metrics_["tasks"][name] = tasks;

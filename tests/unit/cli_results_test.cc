@@ -66,6 +66,39 @@ TEST(ReadRunMetrics, ReadsEverything) {
   EXPECT_EQ(run->table_bytes, 4000u);
 }
 
+json ColdField(const std::string& field, const json& cold_auc, const json& warm_auc) {
+  return {{"field", field},
+          {"slices",
+           {{{"value", "cold"}, {"rows", 20}, {"auc", cold_auc}},
+            {{"value", "warm"}, {"rows", 180}, {"auc", warm_auc}}}}};
+}
+
+// .6 and .7 for the cold, .8 and none for the warm.
+TEST(MeanOverSeeds, ColdAndWarmRows) {
+  json metrics = Metrics();
+  metrics["test"]["fields"] = {{{"field", "history_len"}, {"slices", json::array()}},
+                               ColdField("user at start", 0.6, 0.8)};
+  const StatusOr<RunMetrics> first = Read(metrics);
+  ASSERT_TRUE(first.ok()) << first.status();
+  EXPECT_FALSE(first->items.has_value());
+  metrics["test"]["fields"] = {ColdField("user at start", 0.7, nullptr),
+                               ColdField("item at start", 0.5, 0.5)};
+  const StatusOr<RunMetrics> second = Read(metrics);
+  ASSERT_TRUE(second.ok()) << second.status();
+  EXPECT_EQ(second->items->cold.auc, 0.5);
+  const StatusOr<ModelResult> mean = MeanOverSeeds({1, 2}, {*first, *second});
+  ASSERT_TRUE(mean.ok()) << mean.status();
+  ASSERT_TRUE(mean->mean.users.has_value());
+  EXPECT_EQ(mean->mean.users->cold.rows, 20u);
+  EXPECT_EQ(mean->mean.users->warm.rows, 180u);
+  EXPECT_DOUBLE_EQ(mean->mean.users->cold.auc.value(), 0.65);
+  EXPECT_EQ(mean->mean.users->warm.auc, std::nullopt);
+  EXPECT_FALSE(mean->mean.items.has_value());  // one run does not tell
+  const json object = ToJson(*mean);
+  EXPECT_EQ(object["users"]["warm"], (json{{"rows", 180}, {"auc", nullptr}}));
+  EXPECT_FALSE(object.contains("items"));
+}
+
 TEST(ReadRunMetrics, NullIsUndefinedAndFrozenMayLack) {
   json metrics = Metrics();
   metrics["test"]["auc"] = nullptr;

@@ -283,6 +283,8 @@ const BadConfig kBadConfigs[] = {
        c.eval.slices = {"ad", "ad"};
      },
      "eval.slices.0", "twice"},
+    {"item_unknown", [](Config& c) { c.eval.item = "a"; }, "eval.item", "no id field 'a'"},
+    {"item_number", [](Config& c) { c.eval.item = "price"; }, "eval.item", "no id field 'price'"},
     {"edges",
      [](Config& c) {
        c.eval.history_edges = {5, 5};

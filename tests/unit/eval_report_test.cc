@@ -152,6 +152,36 @@ TEST(Report, SplitsAreSlicesWhenThereAreSeveral) {
 }
 
 // Every slicing of a random table covers its labelled rows exactly once. Sizes 0 to 2000, 3 tasks.
+// Users 1 and 2, items apart: rows are known by user and event, so the same event id of another
+// user is warm.
+TEST(Report, ColdUsersAndItemsAreSlices) {
+  ScoreTable table = MakeTable({{1, 0, 0, 1, 0.5f, 0},
+                                {1, 0, 0, 0, 0.6f, 0},
+                                {2, 0, 0, 1, 0.7f, 0},
+                                {2, 0, 0, 0, 0.2f, 0},
+                                {2, 0, 0, -1, 0.2f, 0}});
+  ColdRows cold;
+  cold.of_new_users = {{1, 1}, {1, 2}, {1, 3}};
+  cold.of_new_values.push_back(absl::flat_hash_set<ColdRows::Row>{{2, 3}});
+  const auto report = Evaluate(table, Edges({0}), &cold);
+  ASSERT_TRUE(report.ok()) << report.status();
+  const FieldReport& users = Field(report->tasks[0], "user at start");
+  EXPECT_EQ(RowsPerSlice(users), (SliceRows{{"cold", 2}, {"warm", 2}}));
+  EXPECT_EQ(users.slices[0].metrics.auc, 0.0);
+  EXPECT_EQ(users.slices[1].metrics.auc, 1.0);
+  const FieldReport& items = Field(report->tasks[0], "item at start");
+  EXPECT_EQ(RowsPerSlice(items), (SliceRows{{"cold", 1}, {"warm", 3}}));
+  EXPECT_EQ(items.slices[0].metrics.auc, std::nullopt);
+
+  // Too many items, or none asked for.
+  for (const bool asked : {false, true}) {
+    cold.of_new_values.assign(asked ? 1 : 0, std::nullopt);
+    const auto without = Evaluate(table, Edges({0}), &cold);
+    ASSERT_TRUE(without.ok()) << without.status();
+    EXPECT_EQ(without->tasks[0].fields.back().field, "user at start");
+  }
+}
+
 TEST(Report, SlicesCoverAllRows) {
   for (const size_t rows : {0, 1, 2, 100, 2000}) {
     SCOPED_TRACE(::testing::Message() << rows << " rows, seed 11");
