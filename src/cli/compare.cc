@@ -53,9 +53,11 @@ void AddCompare(CLI::App& app, Command& command) {
       ->capture_default_str()
       ->type_name("NAME");
   sub->footer(
-      "The table is printed and in DIR/comparison.json and comparison.md. A run that fails does "
-      "not "
-      "stop the others; --resume tries it again and skips those that are complete.\n\n"
+      "The table is printed and in DIR/comparison.json and comparison.md; where the first GRAB "
+      "looks "
+      "is in DIR/attention.json (grab attention). A run that fails does not stop the others; "
+      "--resume "
+      "tries it again and skips those that are complete.\n\n"
       "Examples:\n"
       "  grab compare --config configs/simulator.toml --out runs/zoo --seeds 1,2,3\n"
       "  grab compare --config configs/kuairand.toml --data ~/kuairand_pure_14d --out runs/zoo "

@@ -7,6 +7,7 @@
 #include "base/file.h"
 #include "base/threads.h"
 #include "cli/comparison.h"
+#include "cli/report_attention.h"
 #include "data/shard.h"
 
 namespace grab {
@@ -33,10 +34,31 @@ Status AddVariant(const Job& job, const Variant& variant, Comparison& comparison
   return absl::OkStatus();
 }
 
+// Where the first GRAB looks, its first run that ended: for the report, so no more than a note is
+// lost when it cannot be told.
+void MeasureAttention(const Job& job, const std::vector<Variant>& variants,
+                      const Comparison& comparison) {
+  const auto grab = std::find_if(variants.begin(), variants.end(), [](const Variant& variant) {
+    return variant.kind == ModelKind::kGrab;
+  });
+  if (grab == variants.end()) return;
+  const auto compared = std::find_if(
+      comparison.models.begin(), comparison.models.end(),
+      [&](const ComparedModel& model) { return model.result.mean.model == grab->name; });
+  if (compared == comparison.models.end()) return;
+  const std::string out = job.Path(kAttentionFile);
+  const std::string run = job.RunDir(grab->name, compared->result.seeds[0]);
+  const Status status = job.Step("attention", Exists(out),
+                                 {"attention", "--model", JoinPath(run, "best"), "--shards",
+                                  job.Path("shards"), "--out", out});
+  if (!status.ok()) std::fprintf(stderr, "grab: %s\n", std::string(status.message()).c_str());
+}
+
 Status Conclude(const Job& job, const std::vector<Variant>& variants, Comparison& comparison) {
   for (const Variant& variant : variants) {
     GRAB_RETURN_IF_ERROR(AddVariant(job, variant, comparison));
   }
+  MeasureAttention(job, variants, comparison);
   CompareWithReference(comparison);
   GRAB_ASSIGN_OR_RETURN(const std::unique_ptr<ShardSet> shards, ShardSet::Open(job.Path("shards")));
   comparison.rows_hash = shards->rows_hash();

@@ -46,7 +46,8 @@ void AddReport(CLI::App& app, Command& command) {
   sub->footer(
       "The comparison's table; AUC by length of history and over the time of the test; "
       "calibration;\n"
-      "training curves; cost against quality; and what the data are like: events per user, label\n"
+      "where GRAB looks; training curves; cost against quality; and what the data are like: events "
+      "per user, label\n"
       "rates over time, how much of the test is new. What DIR lacks is said in the page. It "
       "prints,\n"
       "and reads on a phone (docs/report.md).\n\n"
