@@ -20,6 +20,7 @@ void AddInspect(CLI::App& app, Command& command);
 void AddEval(CLI::App& app, Command& command);
 void AddExport(CLI::App& app, Command& command);
 void AddScore(CLI::App& app, Command& command);
+void AddAttention(CLI::App& app, Command& command);
 void AddRun(CLI::App& app, Command& command);
 void AddCompare(CLI::App& app, Command& command);
 void AddAblate(CLI::App& app, Command& command);

@@ -1,10 +1,13 @@
 // grab compare: several models over several seeds on the same rows.
 #include <algorithm>
+#include <cstdio>
 #include <memory>
 
+#include "base/file.h"
 #include "cli/commands.h"
 #include "cli/compare_variants.h"
 #include "cli/leak_checks.h"
+#include "cli/report_attention.h"
 #include "cli/search.h"
 
 namespace grab {
@@ -52,6 +55,26 @@ Status Search(const Job& job, int64_t trials, std::vector<Variant>& variants,
   return absl::OkStatus();
 }
 
+// Where the first GRAB looks, its first run that ended: for the report, so no more than a note is
+// lost when it cannot be told.
+void MeasureAttention(const Job& job, const std::vector<Variant>& variants,
+                      const Comparison& comparison) {
+  const auto grab = std::find_if(variants.begin(), variants.end(), [](const Variant& variant) {
+    return variant.kind == ModelKind::kGrab;
+  });
+  if (grab == variants.end()) return;
+  const auto compared = std::find_if(
+      comparison.models.begin(), comparison.models.end(),
+      [&](const ComparedModel& model) { return model.result.mean.model == grab->name; });
+  if (compared == comparison.models.end()) return;
+  const std::string out = job.Path(kAttentionFile);
+  const std::string run = job.RunDir(grab->name, compared->result.seeds[0]);
+  const Status status = job.Step("attention", Exists(out),
+                                 {"attention", "--model", JoinPath(run, "best"), "--shards",
+                                  job.Path("shards"), "--out", out});
+  if (!status.ok()) std::fprintf(stderr, "grab: %s\n", std::string(status.message()).c_str());
+}
+
 Status Compare(const Options& options) {
   GRAB_ASSIGN_OR_RETURN(std::vector<Variant> variants, ParseModels(options));
   const bool permute = !options.without_permutation;
@@ -68,6 +91,7 @@ Status Compare(const Options& options) {
     GRAB_RETURN_IF_ERROR(Search(job, options.search, variants, remarks));
   }
   GRAB_ASSIGN_OR_RETURN(Comparison comparison, CompareVariants(job, variants, options.reference));
+  MeasureAttention(job, variants, comparison);
   comparison.checks = std::move(checks);
   comparison.remarks = std::move(remarks);
   return WriteComparison(job, comparison);
@@ -98,7 +122,8 @@ void AddCompare(CLI::App& app, Command& command) {
       "Do not train on permuted feedback: for logs whose feedback is no column, and where "
       "one more run of the reference costs too much");
   sub->footer(
-      "The table is printed and in DIR/comparison.json and comparison.md. A run that fails does "
+      "The table is printed and in DIR/comparison.json and comparison.md; where the first GRAB "
+      "looks is in DIR/attention.json (grab attention). A run that fails does "
       "not stop the others; --resume tries it again and skips those that are complete. Of a "
       "search, DIR/search.json has the trials and what was chosen. A check for leaks that fails "
       "(docs/protocols.md) makes the command fail when all is written.\n\n"

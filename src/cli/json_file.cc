@@ -70,6 +70,17 @@ StatusOr<std::vector<int64_t>> JsonMembers::Integers(const char* key) const {
   return integers;
 }
 
+StatusOr<std::vector<double>> JsonMembers::Numbers(const char* key) const {
+  GRAB_ASSIGN_OR_RETURN(const json* value, Find(key));
+  std::vector<double> numbers;
+  if (!value->is_array()) return WrongType(key, "an array of numbers");
+  for (const json& element : *value) {
+    if (!element.is_number()) return WrongType(key, "an array of numbers");
+    numbers.push_back(element.get<double>());
+  }
+  return numbers;
+}
+
 StatusOr<JsonMembers> JsonMembers::Object(const char* key) const {
   GRAB_ASSIGN_OR_RETURN(const json* value, Find(key));
   if (!value->is_object()) return WrongType(key, "an object");

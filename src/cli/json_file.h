@@ -33,14 +33,16 @@ class JsonMembers {
   StatusOr<std::string> Text(const char* key) const;
   StatusOr<uint64_t> Size(const char* key) const;  // of an array
   StatusOr<std::vector<int64_t>> Integers(const char* key) const;
+  StatusOr<std::vector<double>> Numbers(const char* key) const;
   StatusOr<JsonMembers> Object(const char* key) const;
   // The elements of an array of objects; their places are "key[0]." and so on.
   StatusOr<std::vector<JsonMembers>> Objects(const char* key) const;
   bool Has(const char* key) const { return object_.contains(key); }
+  // The error of a member that is not as `expected`.
+  Status WrongType(absl::string_view key, const char* expected) const;
 
  private:
   StatusOr<const nlohmann::json*> Find(const char* key) const;
-  Status WrongType(absl::string_view key, const char* expected) const;
 
   std::string path_;
   std::string place_;

@@ -51,6 +51,7 @@ int Main(int argc, char** argv) {
   AddExport(app, command);
   AddScore(app, command);
   AddEval(app, command);
+  AddAttention(app, command);
   AddConfig(app, command);
   const std::string name = argc >= 2 ? argv[1] : "";
   // Binaries with options of their own.

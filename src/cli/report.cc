@@ -45,8 +45,8 @@ void AddReport(CLI::App& app, Command& command) {
       ->type_name("FILE");
   sub->footer(
       "The comparison's table; AUC against what grab scale varied; AUC by length of history and\n"
-      "over the time of the test; calibration; training curves; cost against quality; and what\n"
-      "the data are like: events per user, label\n"
+      "over the time of the test; calibration; where GRAB looks; training curves; cost against\n"
+      "quality; and what the data are like: events per user, label\n"
       "rates over time, how much of the test is new. What DIR lacks is said in the page. It "
       "prints,\n"
       "and reads on a phone (docs/report.md).\n\n"

@@ -197,6 +197,74 @@ function scaleChart({along, series}) {
   };
 }
 
+// ---- attention
+
+const distanceText = ({from, to}) => (to == null ? `${from}+` : from === to ? `${from}` : `${from}–${to}`);
+
+function ageText({from, to}) {
+  const units = [["d", 86400], ["h", 3600], ["min", 60], ["s", 1]];
+  const text = (age) => {
+    const [unit, length] = units.find(([, seconds]) => age >= seconds) || units[3];
+    return `${+(age / length).toPrecision(2)} ${unit}`;
+  };
+  return to == null ? `> ${text(from)}` : `≤ ${text(to)}`;
+}
+
+// Bars: what each layer gives to a bucket; lines: against what it would get if all keys got the same.
+function attentionChart(channel, kind, title, text, xTitle, label) {
+  const buckets = channel[kind];
+  const labels = buckets.map(label);
+  const layers = channel.self.mass.map((_, layer) => layer);
+  const lift = (bucket, layer) => bucket.mass[layer] / bucket.uniform;
+  const config = buckets.length > 0 && ((theme) => ({
+    type: "bar",
+    data: {
+      labels,
+      datasets: layers.flatMap((layer) => {
+        const colour = theme.series[layer];
+        return [
+          {
+            label: `layer ${layer + 1}`, data: buckets.map((bucket) => 100 * bucket.mass[layer]), order: 10,
+            backgroundColor: `${colour}66`, pointStyle: "rect", borderColor: colour, borderWidth: {top: 2},
+          },
+          {
+            type: "line", label: `layer ${layer + 1}, lift`, data: buckets.map((bucket) => lift(bucket, layer)),
+            yAxisID: "lift", borderColor: colour, backgroundColor: colour, borderWidth: 2, borderDash: dashes[layer],
+            pointStyle: shapes[layer], pointRadius: 3.5, showLine: kind !== "action",
+          },
+        ];
+      }),
+    },
+    options: options(theme, {
+      x: axis(theme, xTitle, {grid: {display: false}}), y: axis(theme, "% of attention", {beginAtZero: true}),
+      lift: axis(theme, "lift", {position: "right", beginAtZero: true, grid: {display: false}}),
+    }),
+  }));
+  return {section: "attention", title, text, config, numbers: {
+    head: [xTitle, "keys", "uniform %", ...layers.flatMap((layer) => [`layer ${layer + 1} %`, "lift"])],
+    rows: [["itself", channel.self], ...buckets.map((bucket, i) => [labels[i], bucket])].map(([name, bucket]) =>
+      [name, fixed(bucket.keys, 2), fixed(100 * bucket.uniform, 2),
+        ...layers.flatMap((layer) => [fixed(100 * bucket.mass[layer], 2), fixed(lift(bucket, layer), 2)])]),
+  }};
+}
+
+function attentionCharts(channel) {
+  const {sampled, targets, channels} = report.attention;
+  const where = channels.length > 1 ? `, channel ${channel.name}` : "";
+  const self = channel.self.mass.map((mass) => `${(100 * mass).toFixed(1)} %`).join(", ");
+  return [
+    attentionChart(channel, "position", `Attention by distance${where}`,
+      `Bars: share of a candidate's attention, mean over heads and ${whole(channel.queries)} test candidates that see ` +
+        `events (sample of ${whole(sampled)} of ${whole(targets)}). The candidate itself keeps ${self}, layer by layer. ` +
+        "Lift: share over what the events would get if all got the same.",
+      "events back", distanceText),
+    attentionChart(channel, "time", `Attention by age${where}`, "By the time since the event became known.",
+      "age", ageText),
+    attentionChart(channel, "action", `Attention by action${where}`,
+      "By the first action of the event, in the order of the data set.", "", (bucket) => bucket.action),
+  ];
+}
+
 // ---- training and cost
 
 function trainingChart(key, title, text, yTitle) {

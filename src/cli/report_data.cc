@@ -7,6 +7,7 @@
 #include "base/file.h"
 #include "base/hash.h"
 #include "cli/json_file.h"
+#include "cli/report_attention.h"
 #include "cli/report_profile.h"
 #include "cli/report_runs.h"
 #include "cli/report_scale.h"
@@ -43,6 +44,7 @@ class ReportReader {
   Status ReadSlices(const std::string& run, ModelRuns& model);
   Status ReadScoreFile(const std::string& run, ModelRuns& model);
   Status ReadLog(const std::string& run, const std::string& model, int64_t seed);
+  Status ReadAttentionOfGrab();
   Status ReadConfig();
   Status ReadShards();
   void AddSlices();
@@ -104,6 +106,7 @@ StatusOr<json> ReportReader::Read() {
   progress_.End("");
   AddSlices();
   AddScores();
+  GRAB_RETURN_IF_ERROR(ReadAttentionOfGrab());
   GRAB_RETURN_IF_ERROR(ReadConfig());
   GRAB_RETURN_IF_ERROR(ReadShards());
   return std::move(report_);
@@ -143,6 +146,7 @@ Status ReportReader::ReadComparison() {
     for (const char* key : {"wall_seconds", "scores_per_second"}) {
       GRAB_RETURN_IF_ERROR(model.Number(key).status());
     }
+    if (model.Has("auc_streaming")) GRAB_RETURN_IF_ERROR(model.Number("auc_streaming").status());
     GRAB_ASSIGN_OR_RETURN(runs.seeds, model.Integers("seeds"));
   }
   report_["comparison"] = std::move(object);
@@ -297,6 +301,34 @@ void ReportReader::AddScores() {
         {{"model", model.model}, {"points", MeanCalibration(model.scores)}});
   }
   report_["over_time"] = {{"begin_ms", BeginsMs(test_bins_)}, {"rows", rows}, {"series", series}};
+}
+
+// Of a comparison without a GRAB there is none to miss.
+Status ReportReader::ReadAttentionOfGrab() {
+  const bool grab = std::any_of(models_.begin(), models_.end(), [](const ModelRuns& model) {
+    return model.model == ModelKindName(ModelKind::kGrab);
+  });
+  if (!grab && !Exists(Path(kAttentionFile))) return absl::OkStatus();
+  if (!Has(kAttentionFile, {"attention"}, "where GRAB looks is not known; grab attention tells")) {
+    return absl::OkStatus();
+  }
+  GRAB_ASSIGN_OR_RETURN(const AttentionMass mass, ReadAttention(Path(kAttentionFile)));
+  const std::string expected = report_["comparison"]["rows_hash"];
+  if (mass.rows_hash != expected) {
+    return absl::InvalidArgumentError(absl::StrCat(Path(kAttentionFile), ": 'rows_hash': expected ",
+                                                   expected, " as in comparison.json, got ",
+                                                   mass.rows_hash));
+  }
+  const AttentionMass shown = ShownAttention(mass);
+  const bool all = shown.channels.size() == mass.channels.size() &&
+                   (shown.channels.empty() ||
+                    shown.channels[0].self.mass.size() == mass.channels[0].self.mass.size());
+  if (!all) {
+    Note({"attention"}, absl::StrCat("the first ", kAttentionChannelsShownMax, " channels and ",
+                                     kAttentionLayersShownMax, " layers are shown"));
+  }
+  report_["attention"] = ToJson(shown);
+  return absl::OkStatus();
 }
 
 // The effective config of the comparison says which fields describe the item. One that this version

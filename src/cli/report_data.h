@@ -21,6 +21,7 @@ inline constexpr size_t kColdFieldsShownMax = 4;
 //  "calibration": [{"model", "points": [{"p", "rate", "rows"}]}],
 //  "pcoc": [{"field", "labels", "rows", "series"}],
 //  "training": [{"model", "seed", "loss": [[rows, loss]], "valid_auc": [[rows, AUC]]}],
+//  "attention": what is shown of attention.json (report_attention.h),
 //  "data": {"users", "events", "targets": [4], "users_by_events": [{"from", "to", "users"}],
 //           "time": {"begin_ms": [T], "series": [{"task", "values", "rows"}]}, "test_rows",
 //           "new_user_rows", "no_history_rows", "fields": [{"field", "cold_rows" or null}]},

@@ -3,6 +3,7 @@
 
 const report = JSON.parse(document.getElementById("data").textContent);
 const models = report.comparison.models;
+const streams = models.some((model) => model.auc_streaming != null);
 const darkPage = window.matchMedia("(prefers-color-scheme: dark)");
 
 // ---- text
@@ -61,29 +62,46 @@ function addNotes(parent, section) {
 
 // ---- the page
 
+const pText = (p) => (p == null ? "" : p < 0.0001 ? "< .0001" : p.toFixed(4));
+const signed = (value) => `${value < 0 ? "−" : "+"}${Math.abs(value).toFixed(5)}`;
+
+// {head, text: a model's cell, best: what of a model is best where it is largest}
+function comparisonColumns() {
+  const less = (model) => model.auc_minus_reference || {};
+  return [
+    {head: "model", text: (m) => m.model},
+    {head: "seeds", text: (m) => m.seeds.length},
+    {head: "AUC", text: (m) => fixed(m.auc, 5), best: (m) => m.auc},
+    {head: "±", text: (m) => fixed(m.auc_sd, 5)},
+    {head: `− ${report.comparison.reference}`, text: (m) => (less(m).mean == null ? "" : signed(less(m).mean))},
+    {head: "p", text: (m) => pText(less(m).p)},
+    ...(streams ? [{head: "streaming", text: (m) => fixed(m.auc_streaming, 5)}] : []),
+    {head: "GAUC", text: (m) => fixed(m.gauc, 5), best: (m) => m.gauc},
+    {head: "log-loss", text: (m) => fixed(m.logloss, 5), best: (m) => (m.logloss == null ? null : -m.logloss)},
+    {head: "PCOC", text: (m) => fixed(m.pcoc, 4)},
+    {head: "dense weights", text: (m) => compact(m.dense_weights)},
+    {head: "table MB", text: (m) => (m.table_bytes / 1e6).toFixed(1)},
+    {head: "training", text: (m) => seconds(m.wall_seconds)},
+    {head: "scores/s", text: (m) => compact(m.scores_per_second)},
+  ];
+}
+
 function addComparison(main) {
   const {reference, failed} = report.comparison;
   add(main, "h2", "Models");
-  const rows = addTable(main,
-    ["model", "seeds", "AUC", "±", `− ${reference}`, "p", "GAUC", "log-loss", "PCOC", "dense weights", "table MB",
-      "training", "scores/s"],
-    models.map((m) => {
-      const less = m.auc_minus_reference;
-      return [m.model, m.seeds.length, fixed(m.auc, 5), fixed(m.auc_sd, 5),
-        less ? `${less.mean < 0 ? "−" : "+"}${Math.abs(less.mean).toFixed(5)}` : "",
-        !less || less.p == null ? "" : less.p < 0.0001 ? "< .0001" : less.p.toFixed(4),
-        fixed(m.gauc, 5), fixed(m.logloss, 5), fixed(m.pcoc, 4), compact(m.dense_weights),
-        (m.table_bytes / 1e6).toFixed(1), seconds(m.wall_seconds), compact(m.scores_per_second)];
-    }));
-  const best = (key, sign) => {
-    const values = models.map((m) => (m[key] == null ? -Infinity : sign * m[key]));
-    return values.indexOf(Math.max(...values));
-  };
+  const columns = comparisonColumns();
+  const rows = addTable(main, columns.map((column) => column.head),
+    models.map((model) => columns.map((column) => column.text(model))));
   if (models.length > 0) {
-    [[2, best("auc", 1)], [6, best("gauc", 1)], [7, best("logloss", -1)]]
-      .forEach(([column, row]) => rows[row].children[column].classList.add("best"));
+    columns.forEach(({best}, column) => {
+      if (!best) return;
+      const values = models.map((model) => best(model) ?? -Infinity);
+      rows[values.indexOf(Math.max(...values))].children[column].classList.add("best");
+    });
     add(main, "p", `Means over seeds. ± is the standard deviation of the AUC over seeds, p that of a paired t-test ` +
-      `against ${reference}, two-sided. GAUC by ${models[0].gauc_by}. Bold: the best.`, "hint");
+      `against ${reference}, two-sided.` +
+      (streams ? " Streaming: AUC when each slice of the test is trained on after it was scored." : "") +
+      ` GAUC by ${models[0].gauc_by}. Bold: the best.`, "hint");
   }
   rows.forEach((row, i) => row.classList.toggle("reference", models[i].model === reference));
   failed.forEach((run) => add(main, "p", `${run.model}, seed ${run.seed}, failed: ${run.error}`, "note"));
@@ -138,6 +156,11 @@ function build() {
   const pcoc = (report.pcoc || [null]).map(pcocChart);
   if (report.scale) addSection(main, "Scaling", [scaleChart(report.scale)]);
   addSection(main, "Quality", [historyChart(), overTimeChart(), calibrationChart(), ...pcoc]);
+  if (report.attention) {
+    addSection(main, "Where GRAB looks", report.attention.channels.flatMap(attentionCharts));
+  } else if (report.notes.some((note) => note.sections.includes("attention"))) {
+    addNotes(addSection(main, "Where GRAB looks", []), "attention");
+  }
   addSection(main, "Training", [
     trainingChart("loss", "Training loss",
       "Each line is a seed. What training minimises: a model with losses beside that of the labels stands higher.",

@@ -8,34 +8,6 @@
 namespace grab {
 namespace {
 
-// The keys of one query with their buckets; its own key comes last.
-struct Row {
-  std::vector<int32_t> key, position, time, action;
-
-  void Fill(const RabShape& shape, const RabVisibility& visibility, int64_t i) {
-    const int32_t begin = visibility.key_begin[i];
-    const int32_t end = visibility.key_end[i];
-    const auto size = static_cast<size_t>(end - begin) + 1;
-    key.resize(size);
-    position.resize(size);
-    time.resize(size);
-    action.resize(size);
-    for (int32_t j = begin; j < end; ++j) {
-      const auto at = static_cast<size_t>(j - begin);
-      key[at] = j;
-      position[at] = visibility.position_bucket[end - j];
-      time[at] = TimeBucket(visibility.time_bound_ms, shape.time_buckets - 2,
-                            visibility.query_time_ms[i] - visibility.key_time_ms[j]);
-      action[at] = visibility.key_action[j];
-    }
-    key.back() = visibility.self_key[i];
-    position.back() = 0;
-    time.back() = 0;
-    action.back() = static_cast<int32_t>(shape.action_classes) - 1;
-  }
-  size_t size() const { return key.size(); }
-};
-
 template <class T>
 T Dot(const T* a, const T* b, int64_t n) {
   T sum = 0;
@@ -79,7 +51,7 @@ struct Products {
 
 template <class T>
 void Logits(const RabShape& shape, const RabInputs<T>& inputs, const Head<T>& head, const T* q,
-            const Row& row, Products<T>& products, std::vector<T>& logits) {
+            const RabRow& row, Products<T>& products, std::vector<T>& logits) {
   const int64_t width = shape.head_width;
   CodebookProducts(q, head.position, shape.position_buckets, width, products.position);
   CodebookProducts(q, head.time, shape.time_buckets, width, products.time);
@@ -96,31 +68,62 @@ void Logits(const RabShape& shape, const RabInputs<T>& inputs, const Head<T>& he
 
 }  // namespace
 
+void RabRow::Fill(const RabShape& shape, const RabVisibility& visibility, int64_t query) {
+  const int32_t begin = visibility.key_begin[query];
+  const int32_t end = visibility.key_end[query];
+  const auto keys = static_cast<size_t>(end - begin) + 1;
+  key.resize(keys);
+  position.resize(keys);
+  time.resize(keys);
+  action.resize(keys);
+  for (int32_t j = begin; j < end; ++j) {
+    const auto at = static_cast<size_t>(j - begin);
+    key[at] = j;
+    position[at] = visibility.position_bucket[end - j];
+    time[at] = TimeBucket(visibility.time_bound_ms, shape.time_buckets - 2,
+                          visibility.query_time_ms[query] - visibility.key_time_ms[j]);
+    action[at] = visibility.key_action[j];
+  }
+  key.back() = visibility.self_key[query];
+  position.back() = 0;
+  time.back() = 0;
+  action.back() = static_cast<int32_t>(shape.action_classes) - 1;
+}
+
+template <class T>
+T RabAttentionWeights(const RabShape& shape, const RabInputs<T>& inputs, const RabRow& row,
+                      int64_t query, int64_t head, std::vector<T>& weights) {
+  const Head<T> operands(shape, inputs, head);
+  Products<T> products;
+  Logits(shape, inputs, operands, operands.q + query * inputs.q_stride, row, products, weights);
+  const T largest = *std::max_element(weights.begin(), weights.end());
+  T sum = 0;
+  for (T& weight : weights) {
+    weight = std::exp(weight - largest);
+    sum += weight;
+  }
+  for (T& weight : weights) weight /= sum;
+  return largest + std::log(sum);
+}
+
 template <class T>
 void RabAttentionForward(const RabShape& shape, const RabVisibility& visibility,
                          const RabInputs<T>& inputs, int64_t head_begin, int64_t head_end, T* out,
                          T* log_sum) {
   const int64_t width = shape.head_width;
-  Row row;
-  Products<T> products;
+  RabRow row;
   std::vector<T> weights;
   for (int64_t i = 0; i < shape.queries; ++i) {
     row.Fill(shape, visibility, i);
     for (int64_t h = head_begin; h < head_end; ++h) {
-      const Head<T> head(shape, inputs, h);
-      Logits(shape, inputs, head, head.q + i * inputs.q_stride, row, products, weights);
-      const T largest = *std::max_element(weights.begin(), weights.end());
-      T sum = 0;
-      for (T& weight : weights) {
-        weight = std::exp(weight - largest);
-        sum += weight;
-      }
+      const T denominator_log = RabAttentionWeights(shape, inputs, row, i, h, weights);
+      const T* v = inputs.v + h * width;
       T* row_out = out + (i * shape.heads + h) * width;
       std::fill(row_out, row_out + width, T(0));
       for (size_t j = 0; j < row.size(); ++j) {
-        AddScaled(head.v + row.key[j] * inputs.kv_stride, weights[j] / sum, width, row_out);
+        AddScaled(v + row.key[j] * inputs.kv_stride, weights[j], width, row_out);
       }
-      if (log_sum != nullptr) log_sum[i * shape.heads + h] = largest + std::log(sum);
+      if (log_sum != nullptr) log_sum[i * shape.heads + h] = denominator_log;
     }
   }
 }
@@ -132,7 +135,7 @@ void RabAttentionBackward(const RabShape& shape, const RabVisibility& visibility
                           const RabGradients<T>& gradients) {
   const int64_t width = shape.head_width;
   const T scale = T(1) / std::sqrt(static_cast<T>(width));
-  Row row;
+  RabRow row;
   Products<T> products;
   Products<T> d_products;
   std::vector<T> logits;
@@ -177,6 +180,8 @@ void RabAttentionBackward(const RabShape& shape, const RabVisibility& visibility
   }
 }
 
+template float RabAttentionWeights<float>(const RabShape&, const RabInputs<float>&, const RabRow&,
+                                          int64_t, int64_t, std::vector<float>&);
 template void RabAttentionForward<float>(const RabShape&, const RabVisibility&,
                                          const RabInputs<float>&, int64_t, int64_t, float*, float*);
 template void RabAttentionForward<double>(const RabShape&, const RabVisibility&,

@@ -15,6 +15,7 @@
 // are.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <vector>
 
@@ -54,6 +55,21 @@ struct RabInputs {
   const T* codebook_time = nullptr;      // [heads, time_buckets, head_width]
   const T* codebook_action = nullptr;    // [heads, action_classes, head_width]
 };
+
+// The keys of one query, those of its range in order and its own last, with the buckets of their
+// bias.
+struct RabRow {
+  std::vector<int32_t> key, position, time, action;
+
+  void Fill(const RabShape& shape, const RabVisibility& visibility, int64_t query);
+  size_t size() const { return key.size(); }
+};
+
+// What one head of query `query` gives to the keys of its row: softmax_j(logit_ij) in weights
+// [row.size()], of sum 1. Returns the logarithm of the softmax denominator.
+template <class T>
+T RabAttentionWeights(const RabShape& shape, const RabInputs<T>& inputs, const RabRow& row,
+                      int64_t query, int64_t head, std::vector<T>& weights);
 
 // out [queries, heads * head_width]; log_sum [queries, heads], the logarithm of the softmax
 // denominator, for the backward pass (null if not wanted).

@@ -146,7 +146,7 @@ StatusOr<std::vector<Forward::Matrix>> Forward::Channels(const Batch& batch, con
     for (size_t c = 0; c < count; ++c) {
       Matrix x = std::move(partial_state[c]);
       x.insert(x.end(), full_state[c].begin(), full_state[c].end());
-      GRAB_ASSIGN_OR_RETURN(const Matrix out, Layer(LayerPrefix(c, layer), rows[c], x,
+      GRAB_ASSIGN_OR_RETURN(const Matrix out, Layer(c, layer, rows[c], x,
                                                     last ? rows[c].full_rows() : rows[c].rows()));
       const auto split = out.end() - rows[c].full_rows() * d;
       partial_state[c].assign(out.begin(), split);
@@ -178,22 +178,23 @@ Status Forward::Mix(int64_t layer, int64_t rows, std::vector<Matrix>& full) cons
   return absl::OkStatus();
 }
 
-StatusOr<Forward::Matrix> Forward::Layer(const std::string& prefix, const ChannelRows& rows,
+StatusOr<Forward::Matrix> Forward::Layer(size_t channel, int64_t layer, const ChannelRows& rows,
                                          const Matrix& x, int64_t queries) const {
+  const std::string prefix = LayerPrefix(channel, layer);
   const int64_t d = spec_.d_model;
   const auto size = static_cast<int64_t>(queries * d);
   Matrix h(x.end() - size, x.end());
   Matrix normed;
   if (spec_.pre_norm) {
     NormTo(prefix + "attention.norm", rows.rows(), d, x, normed);
-    GRAB_ASSIGN_OR_RETURN(const Matrix attended, Attention(prefix, rows, normed, queries));
+    GRAB_ASSIGN_OR_RETURN(const Matrix attended, Attention(channel, layer, rows, normed, queries));
     AddTo(size, attended.data(), h.data());
     NormTo(prefix + "ffn.norm", queries, d, h, normed);
     GRAB_ASSIGN_OR_RETURN(const Matrix ffn, Ffn(prefix, queries, normed));
     AddTo(size, ffn.data(), h.data());
     return h;
   }
-  GRAB_ASSIGN_OR_RETURN(const Matrix attended, Attention(prefix, rows, x, queries));
+  GRAB_ASSIGN_OR_RETURN(const Matrix attended, Attention(channel, layer, rows, x, queries));
   AddTo(size, attended.data(), h.data());
   NormTo(prefix + "attention.norm", queries, d, h, h);
   GRAB_ASSIGN_OR_RETURN(const Matrix ffn, Ffn(prefix, queries, h));
@@ -202,8 +203,9 @@ StatusOr<Forward::Matrix> Forward::Layer(const std::string& prefix, const Channe
   return h;
 }
 
-StatusOr<Forward::Matrix> Forward::Attention(const std::string& prefix, const ChannelRows& rows,
+StatusOr<Forward::Matrix> Forward::Attention(size_t channel, int64_t layer, const ChannelRows& rows,
                                              const Matrix& tokens, int64_t queries) const {
+  const std::string prefix = LayerPrefix(channel, layer);
   const int64_t d = spec_.d_model;
   const int64_t width = spec_.latent_width > 0 ? spec_.latent_width : d;
   Matrix latent;
@@ -246,9 +248,19 @@ StatusOr<Forward::Matrix> Forward::Attention(const std::string& prefix, const Ch
                  scratch.data());
     }
   });
+  if (observer_) Observe(channel, layer, rows, inputs, out, queries);
   Matrix projected;
   GRAB_RETURN_IF_ERROR(LinearTo(prefix + "attention.out", queries, d, d, out, projected));
   return projected;
+}
+
+// Full rows are the last ones of the queries.
+void Forward::Observe(size_t channel, int64_t layer, const ChannelRows& rows,
+                      RabInputs<float> inputs, const Matrix& out, int64_t queries) const {
+  const int64_t full = rows.full_rows();
+  const int64_t before = (queries - full) * spec_.d_model;
+  inputs.q += before;
+  observer_({channel, layer, rows.Shape(full), rows.Visibility(full), inputs, out.data() + before});
 }
 
 StatusOr<Forward::Matrix> Forward::Ffn(const std::string& prefix, int64_t rows,

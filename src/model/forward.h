@@ -2,6 +2,7 @@
 // for matrix products.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -13,12 +14,27 @@
 
 namespace grab {
 
+// The attention of a batch's full rows in one layer of one channel, as the forward computes it.
+struct FullAttention {
+  size_t channel = 0;
+  int64_t layer = 0;
+  RabShape shape;            // its queries are the full rows of the batch
+  RabVisibility visibility;  // key rows of one channel: batch/batch.h
+  RabInputs<float> inputs;
+  const float* out = nullptr;  // [full rows, d_model], before the output projection
+};
+// What it is given lives until it returns.
+using AttentionObserver = std::function<void(const FullAttention&)>;
+
 // Thread-compatible: one Forward per thread; they may share a Model.
 class Forward {
  public:
   // `model` must outlive it and have every weight of its spec. Attention heads are spread over
   // `threads` threads.
   Forward(const Model& model, int threads);
+
+  // Called in every layer of every channel from now on; empty: nothing is.
+  void set_observer(AttentionObserver observer) { observer_ = std::move(observer); }
 
   // Logits [batch.full.rows, tasks].
   StatusOr<std::vector<float>> Logits(const Batch& batch);
@@ -39,16 +55,19 @@ class Forward {
   StatusOr<std::vector<Matrix>> Channels(const Batch& batch, const Matrix& partial,
                                          const Matrix& full) const;
   Status Mix(int64_t layer, int64_t rows, std::vector<Matrix>& full) const;
-  StatusOr<Matrix> Layer(const std::string& prefix, const ChannelRows& rows, const Matrix& x,
+  StatusOr<Matrix> Layer(size_t channel, int64_t layer, const ChannelRows& rows, const Matrix& x,
                          int64_t queries) const;
-  StatusOr<Matrix> Attention(const std::string& prefix, const ChannelRows& rows,
+  StatusOr<Matrix> Attention(size_t channel, int64_t layer, const ChannelRows& rows,
                              const Matrix& tokens, int64_t queries) const;
+  void Observe(size_t channel, int64_t layer, const ChannelRows& rows, RabInputs<float> inputs,
+               const Matrix& out, int64_t queries) const;
   StatusOr<Matrix> Ffn(const std::string& prefix, int64_t rows, const Matrix& x) const;
 
   const Model& model_;
   const ModelSpec& spec_;
   int threads_;
   Lookup lookup_;
+  AttentionObserver observer_;
 };
 
 }  // namespace grab

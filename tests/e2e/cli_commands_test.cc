@@ -37,6 +37,7 @@ TEST(Grab, HelpExitsWithZeroAndHasExamples) {
                                              {"prepare", "--help"},
                                              {"inspect", "--help"},
                                              {"eval", "--help"},
+                                             {"attention", "--help"},
                                              {"config", "--help"}}) {
     const CommandResult result = Grab(arguments);
     EXPECT_EQ(result.exit_code, 0) << arguments[0];

@@ -16,6 +16,7 @@ namespace {
 using testing::AllOf;
 using testing::Contains;
 using testing::HasSubstr;
+using testing::Not;
 
 class CompareTest : public JobTest {
  protected:
@@ -68,6 +69,20 @@ TEST_F(CompareTest, AFailedRunDoesNotLoseTheOthers) {
   ASSERT_EQ(again.exit_code, 0) << again.err;
   EXPECT_EQ(TrainCalls().size(), 7u);
   EXPECT_TRUE(Comparison()["failed"].empty());
+}
+
+// The fake trainer leaves no model: where the first run that ended looks cannot be told, and that
+// costs a note. Without GRAB there is nothing to tell.
+TEST_F(CompareTest, AttentionIsOfTheFirstGrabThatEndedAndNoError) {
+  setenv("TRAIN_FAILS", "grab-1", 1);
+  const CommandResult failed = Compare({"--models", "dlrm,grab", "--seeds", "1,2"});
+  EXPECT_THAT(failed.out, HasSubstr("== attention: grab attention --model " + Out("grab-seed2")));
+  EXPECT_THAT(failed.err, HasSubstr("step 'attention' failed"));
+  unsetenv("TRAIN_FAILS");
+  out_ = dir_.File("without");
+  const CommandResult done = RunJob("compare", {"--models", "dlrm", "--reference", "dlrm"});
+  EXPECT_EQ(done.exit_code, 0) << done.err;
+  EXPECT_THAT(done.out, Not(HasSubstr("attention")));
 }
 
 TEST_F(CompareTest, TrainsTheWholeZooUnlessTold) {

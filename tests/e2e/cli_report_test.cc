@@ -47,6 +47,7 @@ const look = () => ({
 });
 const probe = {screen: look(), images: document.images.length};
 probe.models = [...document.querySelectorAll("main > .scroll tbody tr")].map((row) => row.children[0].textContent);
+probe.head = [...document.querySelectorAll("main > .scroll thead th")].map((cell) => cell.textContent);
 probe.notes = [...document.querySelectorAll(".note")].map((note) => note.textContent);
 window.dispatchEvent(new Event("beforeprint"));
 probe.print = look();
@@ -91,8 +92,9 @@ class ReportPageTest : public ::testing::Test {
     compared_ = new TempDir;
     const CommandResult compared =
         RunCommand({GRAB_BINARY, "compare", "--config", GRAB_SOURCE_DIR "/configs/simulator.toml",
-                    "--out", compared_->File("zoo"), "--models", "dlrm,grab", "--seeds", "1,2",
-                    "--set", "simulate.users=150", "--set", "eval.slices=[\"hour\"]"});
+                    "--out", compared_->File("zoo"), "--models", "dlrm,trees,grab", "--seeds",
+                    "1,2", "--set", "simulate.users=150", "--set", "eval.slices=[\"hour\"]",
+                    "--set", "grab.train.streaming.slice_s=86400"});
     ASSERT_EQ(compared.exit_code, 0) << compared.err;
     ASSERT_TRUE(WriteFileDurably(compared_->File("zoo/scale.json"), kScale).ok());
   }
@@ -139,10 +141,12 @@ class ReportPageTest : public ::testing::Test {
   TempDir dir_;
 };
 
-// One of scaling, 4 of quality and one of the sliced field; 2 each of training and cost; 3 of the
-// data.
+// One of scaling, 4 of quality and one of the sliced field; 3 of attention; 2 each of training and
+// cost; 3 of the data.
+constexpr size_t kCharts = 16;
+
 void ExpectCharts(const json& look, double width_max) {
-  ASSERT_EQ(look["charts"].size(), 13u) << look;
+  ASSERT_EQ(look["charts"].size(), kCharts) << look;
   for (const json& chart : look["charts"]) {
     EXPECT_GT(chart["coloured"].get<int>(), 100) << chart;
     EXPECT_GT(chart["width"].get<double>(), 200) << chart;
@@ -151,9 +155,25 @@ void ExpectCharts(const json& look, double width_max) {
   EXPECT_LE(look["needed"].get<int>(), look["width"].get<int>()) << "scrolls sideways";
 }
 
+// What grab compare measured of its first GRAB by the binary that has no libtorch.
+TEST_F(ReportPageTest, ComparisonTellsWhereGrabLooks) {
+  const json attention = json::parse(ReadFile(dir_.File("zoo/attention.json"), 1 << 20).value());
+  EXPECT_THAT(attention["model"].get<std::string>(), HasSubstr("grab-seed1/best"));
+  EXPECT_EQ(attention["sampled"], attention["targets"]);
+  EXPECT_GT(attention["targets"], 100);
+  ASSERT_EQ(attention["channels"].size(), 1u);
+  const json& channel = attention["channels"][0];
+  ASSERT_EQ(channel["self"]["mass"].size(), 2u);
+  for (const char* kind : {"position", "time", "action"}) {
+    double mass = channel["self"]["mass"][1];
+    for (const json& bucket : channel[kind]) mass += bucket["mass"][1].get<double>();
+    EXPECT_NEAR(mass, 1.0, 1e-5) << kind;
+  }
+}
+
 TEST_F(ReportPageTest, DrawsEverythingInEveryForm) {
   if (!HasChromium()) GTEST_SKIP() << "there is no chromium: run scripts/setup --dev";
-  EXPECT_THAT(MakeReport(), HasSubstr("2 models"));
+  EXPECT_THAT(MakeReport(), HasSubstr("3 models"));
   constexpr double kPaperPixels = 180.0 / 25.4 * 96.0;
   struct Form {
     const char* name;
@@ -172,11 +192,14 @@ TEST_F(ReportPageTest, DrawsEverythingInEveryForm) {
     ASSERT_TRUE(probe.is_object());
     ExpectCharts(probe["screen"], form.width_max);
     EXPECT_EQ(probe["screen"]["background"], form.background);
-    EXPECT_EQ(probe["models"], json({"dlrm", "grab"}));
-    EXPECT_TRUE(probe["notes"].empty()) << probe["notes"];
+    EXPECT_EQ(probe["models"], json({"dlrm", "trees", "grab"}));
+    EXPECT_THAT(probe["head"].get<std::vector<std::string>>(), testing::Contains("streaming"));
+    // Boosted trees have no steps.
+    ASSERT_EQ(probe["notes"].size(), 2u) << probe["notes"];
+    EXPECT_THAT(probe["notes"][0].get<std::string>(), HasSubstr("trees-seed1/log.jsonl is not"));
     // Paper is white and of one width, whatever the screen is; and the screen is as before after
     // it.
-    EXPECT_EQ(probe["print"]["charts"].size(), 13u);
+    EXPECT_EQ(probe["print"]["charts"].size(), kCharts);
     EXPECT_EQ(probe["print"]["background"], "rgb(255, 255, 255)");
     for (const json& chart : probe["print"]["charts"]) {
       EXPECT_GT(chart["coloured"].get<int>(), 100) << chart;
@@ -190,27 +213,34 @@ TEST_F(ReportPageTest, DrawsEverythingInEveryForm) {
   EXPECT_EQ(ReadFile(pdf, 1 << 24).value().substr(0, 5), "%PDF-");
 }
 
-// A model by a hostile name, without runs: the page shows the name, and says what lacks.
+// A model by a hostile name, without runs, and so a channel and its action: the page shows the
+// name, and says what lacks.
 TEST_F(ReportPageTest, HostileNamesAreTextAndHolesAreSaid) {
   if (!HasChromium()) GTEST_SKIP() << "there is no chromium: run scripts/setup --dev";
   const std::string path = dir_.File("zoo/comparison.json");
   json comparison = json::parse(ReadFile(path, 1 << 20).value());
   comparison["models"].push_back(comparison["models"][0]);
-  comparison["models"][2]["model"] = kHostile;
+  comparison["models"][3]["model"] = kHostile;
   comparison["failed"].push_back({{"model", kHostile}, {"seed", 3}, {"error", "out of memory"}});
   ASSERT_TRUE(WriteFileDurably(path, comparison.dump()).ok());
+  const std::string attention_path = dir_.File("zoo/attention.json");
+  json attention = json::parse(ReadFile(attention_path, 1 << 20).value());
+  attention["channels"].push_back(attention["channels"][0]);
+  attention["channels"][1]["name"] = attention["channels"][1]["action"][0]["action"] = kHostile;
+  ASSERT_TRUE(WriteFileDurably(attention_path, attention.dump()).ok());
   ASSERT_TRUE(RemoveAll(dir_.File("zoo/shards")).ok());
   ASSERT_TRUE(RemoveAll(dir_.File("zoo/scale.json")).ok());
-  EXPECT_THAT(MakeReport(), AllOf(HasSubstr("note: shards is not there"), HasSubstr("3 models")));
+  EXPECT_THAT(MakeReport(), AllOf(HasSubstr("note: shards is not there"), HasSubstr("4 models")));
   const json probe = Open(true, {});
   ASSERT_TRUE(probe.is_object());
   EXPECT_EQ(probe["images"], 0);
-  EXPECT_EQ(probe["models"][2], kHostile);
+  EXPECT_EQ(probe["models"][3], kHostile);
   const auto notes = probe["notes"].get<std::vector<std::string>>();
   EXPECT_THAT(notes, testing::Contains(AllOf(HasSubstr(kHostile), HasSubstr("out of memory"))));
   EXPECT_THAT(notes, testing::Contains(AllOf(HasSubstr(kHostile), HasSubstr("log.jsonl is not"))));
   EXPECT_THAT(notes, testing::Contains(HasSubstr("shards is not there")));
-  EXPECT_EQ(probe["screen"]["charts"].size(), 9u);  // without those of scaling and of the data
+  // 3 of a channel more; that of scaling and those of the data less.
+  EXPECT_EQ(probe["screen"]["charts"].size(), kCharts - 1);
   EXPECT_LE(probe["screen"]["needed"].get<int>(), probe["screen"]["width"].get<int>());
 }
 

@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/file.h"
+#include "cli/report_attention.h"
 #include "cli/report_data.h"
 #include "cli/report_page.h"
 #include "cli/report_runs.h"
@@ -181,6 +182,76 @@ TEST_F(ReportTest, MeansOverSeeds) {
   EXPECT_EQ((*report)["training"][3]["loss"], json({{100.0, 0.7}}));
 }
 
+// ---- where GRAB looks
+
+// `layers` numbers of mass.
+json Bucket(double keys, size_t layers) {
+  return {{"keys", keys}, {"uniform", 0.125}, {"mass", std::vector<double>(layers, 0.25)}};
+}
+
+// One channel: 40 distances, of which the second is not seen, and one action.
+json Attention(size_t layers) {
+  json position = json::array();
+  for (int distance = 1; distance <= 40; ++distance) {
+    json& bucket = position.emplace_back(Bucket(distance == 2 ? 0.0 : 2.0, layers));
+    bucket["from"] = bucket["to"] = distance;
+  }
+  json last = Bucket(1.0, layers), click = Bucket(1.0, layers);
+  last.update({{"from", 3600.0}, {"to", nullptr}});
+  click["action"] = "click";
+  return {{"rows_hash", "00ff"},
+          {"seed", 1},
+          {"targets", 4},
+          {"sampled", 3},
+          {"channels", json::array({{{"name", "all"},
+                                     {"queries", 2},
+                                     {"self", Bucket(1.0, layers)},
+                                     {"position", position},
+                                     {"time", json::array({last})},
+                                     {"action", json::array({click})}}})}};
+}
+
+// 39 seen distances in runs of 2; the last one alone.
+TEST_F(ReportTest, AttentionIsReducedToWhatIsShown) {
+  Write(kAttentionFile, Attention(2).dump());
+  const auto report = Read();
+  ASSERT_TRUE(report.ok()) << report.status();
+  EXPECT_THAT((*report)["notes"].dump(), Not(HasSubstr("attention")));
+  const json& attention = (*report)["attention"];
+  EXPECT_EQ(attention["sampled"], 3);
+  const json& channel = attention["channels"][0];
+  ASSERT_EQ(channel["position"].size(), 20u);
+  EXPECT_EQ(channel["position"][0]["from"], 1);
+  EXPECT_EQ(channel["position"][0]["to"], 3);
+  EXPECT_EQ(channel["position"][0]["mass"], json({0.5, 0.5}));
+  EXPECT_EQ(channel["position"][19]["from"], 40);
+  EXPECT_EQ(channel["time"][0]["to"], nullptr);
+  EXPECT_EQ(channel["action"][0]["action"], "click");
+}
+
+TEST_F(ReportTest, AttentionOfManyLayersIsCut) {
+  Write(kAttentionFile, Attention(kAttentionLayersShownMax + 1).dump());
+  const auto report = Read();
+  ASSERT_TRUE(report.ok()) << report.status();
+  EXPECT_THAT((*report)["notes"].dump(), HasSubstr("the first 4 channels and 6 layers"));
+  EXPECT_EQ((*report)["attention"]["channels"][0]["self"]["mass"].size(), kAttentionLayersShownMax);
+}
+
+TEST_F(ReportTest, DamagedAttentionIsNamed) {
+  json attention = Attention(2);
+  attention["channels"][0]["time"][0]["mass"] = {0.5};
+  Write(kAttentionFile, attention.dump());
+  EXPECT_THAT(Error(), HasSubstr("attention.json: 'channels[0].time[0].mass': expected as many"));
+  attention = Attention(2);
+  attention["channels"][0].erase("self");
+  Write(kAttentionFile, attention.dump());
+  EXPECT_THAT(Error(), HasSubstr("attention.json: 'channels[0].self' is missing"));
+  attention = Attention(2);
+  attention["rows_hash"] = "11";
+  Write(kAttentionFile, attention.dump());
+  EXPECT_THAT(Error(), HasSubstr("'rows_hash': expected 00ff as in comparison.json, got 11"));
+}
+
 TEST_F(ReportTest, SaysWhatIsMissing) {
   for (const char* name : {"metrics.json", "test_scores.csv", "log.jsonl"}) {
     ASSERT_TRUE(RemoveAll(dir_.File(absl::StrCat("dlrm-seed2/", name))).ok());
@@ -188,11 +259,11 @@ TEST_F(ReportTest, SaysWhatIsMissing) {
   const auto report = Read();
   ASSERT_TRUE(report.ok()) << report.status();
   const std::string notes = (*report)["notes"].dump();
-  EXPECT_THAT(notes,
-              AllOf(HasSubstr("dlrm-seed2/metrics.json is not there"),
-                    HasSubstr("dlrm-seed2/test_scores.csv is not there"),
-                    HasSubstr("dlrm-seed2/log.jsonl is not there"),
-                    HasSubstr("config.toml is not there"), HasSubstr("shards is not there")));
+  EXPECT_THAT(notes, AllOf(HasSubstr("dlrm-seed2/metrics.json is not there"),
+                           HasSubstr("dlrm-seed2/test_scores.csv is not there"),
+                           HasSubstr("dlrm-seed2/log.jsonl is not there"),
+                           HasSubstr("config.toml is not there"), HasSubstr("shards is not there"),
+                           HasSubstr("attention.json is not there")));
   EXPECT_FALSE(report->contains("data"));
   EXPECT_EQ((*report)["history"]["series"][0]["values"], json({0.5, nullptr}));  // of seed 1
 }
@@ -203,10 +274,11 @@ TEST_F(ReportTest, WithoutRunsIsTheTableAlone) {
   }
   const auto report = Read();
   ASSERT_TRUE(report.ok()) << report.status();
-  for (const char* section : {"history", "pcoc", "calibration", "over_time", "training", "data"}) {
+  for (const char* section :
+       {"history", "pcoc", "calibration", "over_time", "attention", "training", "data"}) {
     EXPECT_FALSE(report->contains(section)) << section;
   }
-  EXPECT_EQ((*report)["notes"].size(), 4u * 3u + 2u);
+  EXPECT_EQ((*report)["notes"].size(), 4u * 3u + 3u);
 }
 
 TEST_F(ReportTest, ScalingIsThereWithItsFile) {
