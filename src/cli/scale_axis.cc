@@ -115,7 +115,7 @@ StatusOr<std::vector<std::string>> SettingsAt(const Config& config, ModelKind ki
       return DataSettings(kind, value, time);
   }
   GRAB_CHECK_MSG(false, "no such axis");
-  return {};
+  return std::vector<std::string>();
 }
 
 }  // namespace

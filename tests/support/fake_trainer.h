@@ -13,9 +13,10 @@ namespace grab {
 // Notes its arguments; fails as TRAIN_EXIT says, or with 3 for the MODEL-SEED or the run folder in
 // TRAIN_FAILS; else writes what a training run leaves. Without --model it is of trees. The AUC of
 // seed s is .6s, of grab .7ss; the digits of window_len follow in runs of `grab scale --along
-// history`. Log-loss on validation is .5 and dense_lr or, of trees, learning_rate (.002 where it is
-// not set); on test it is .6 less that, so that the two would not choose the same.
-inline constexpr char kFakeTrain[] = R"(#!/bin/sh
+// history`; on permuted feedback it is PERMUTED_AUC (.505). Log-loss on validation is .5 and
+// dense_lr or, of trees, learning_rate (.002 where it is not set); on test it is .6 less that, so
+// that the two would not choose the same.
+inline constexpr char kFakeTrain[] = R"sh(#!/bin/sh
 model=trees
 rate=0.002
 echo "$*" >> "$(dirname "$0")/calls"
@@ -35,26 +36,21 @@ done
 mkdir -p "$out"
 [ "${TRAIN_EXIT:-0}" = 0 ] || exit "$TRAIN_EXIT"
 [ "$model-$seed" != "$TRAIN_FAILS" ] && [ "$(basename "$out")" != "$TRAIN_FAILS" ] || exit 3
-auc=0.6$seed; [ "$model" = grab ] && auc=0.7$seed$seed
-case "$out" in *-history-*) auc=$auc$window ;
-;
-esac valid = $(awk "BEGIN { print 0.5 + $rate }") test =
-    $(awk "BEGIN { print 0.6 - $rate }") cat > "$out/metrics.json" << END {
-  "model" : "$model",
-            "train_rows" : 100,
-            "test_rows" : 20,
-            "tokens_per_second" : 1000,
-            "wall_seconds" : 2,
-            "scores_per_second" : 10,
-            "dense_weights" : 5,
-            "tables" : {"rows" : 3, "bytes" : 300},
-                       "valid" : {"auc" : 0.625, "logloss" : $valid},
-                                 "test" : {
-    "auc" : $auc, "gauc" : 0.5, "gauc_by" : "page", "logloss" : $test, "ne" : 0.9, "pcoc" : null
-  }
-}
+auc=0.6$seed
+[ "$model" = grab ] && auc=0.7$seed$seed
+case "$out" in
+  *-history-*) auc=$auc$window ;;
+  */permuted/*) auc=${PERMUTED_AUC:-0.505} ;;
+esac
+valid=$(awk "BEGIN { print 0.5 + $rate }")
+test=$(awk "BEGIN { print 0.6 - $rate }")
+cat > "$out/metrics.json" <<END
+{"model":"$model","train_rows":100,"test_rows":200,"tokens_per_second":1000,"wall_seconds":2,
+"scores_per_second":10,"dense_weights":5,"tables":{"rows":3,"bytes":300},
+"valid":{"auc":0.625,"logloss":$valid},
+"test":{"rows":200,"positives":50,"auc":$auc,"gauc":0.5,"gauc_by":"page","logloss":$test,"ne":0.9,"pcoc":null}}
 END
-)";
+)sh";
 
 class JobTest : public ::testing::Test {
  protected:
@@ -64,6 +60,7 @@ class JobTest : public ::testing::Test {
     std::filesystem::copy_file(GRAB_BINARY, bin + "/grab");
     unsetenv("TRAIN_EXIT");
     unsetenv("TRAIN_FAILS");
+    unsetenv("PERMUTED_AUC");
   }
 
   void InstallTrain() {

@@ -409,6 +409,49 @@ TEST_F(PrepareTest, CandidatesOnlyAreNoHistory) {
                                                     Split::kTrain, Split::kTrain, Split::kTest}));
 }
 
+// 400 rows, of which item and click go together: after the permutation each column has what it had,
+// item and click stand together as chance has it, and one seed gives one permutation.
+TEST_F(PrepareTest, PermutesFeedbackAndNothingElse) {
+  std::string log = "u,t,item,clk\n";
+  for (int i = 0; i < 400; ++i) {
+    absl::StrAppend(&log, "a,", i, ",", i % 2 == 0 ? "x" : "y", ",", i % 2, "\n");
+  }
+  Write("log.csv", log);
+  config_.sources[0].feedback = {"clk"};
+  const auto together = [](const UserBlock& block) {
+    int count = 0;
+    for (size_t i = 0; i < block.events.size(); ++i) {
+      count += (block.events.fields[0].ids[i] == HashId("y")) == (block.events.labels[i] == 1);
+    }
+    return count;
+  };
+  const UserBlock plain = PrepareOne(config_);
+  EXPECT_EQ(together(plain), 400);
+  config_.prepare.permute_feedback = 1;
+  const UserBlock permuted = PrepareOne(config_);
+  const std::string hash = report_.rows_hash;
+  EXPECT_EQ(permuted.events.request_time_ms, plain.events.request_time_ms);
+  EXPECT_EQ(permuted.events.fields[0].ids, plain.events.fields[0].ids);
+  EXPECT_EQ(permuted.events.labels, permuted.events.actions);  // both follow
+  EXPECT_EQ(std::count(permuted.events.labels.begin(), permuted.events.labels.end(), 1u), 200);
+  // Hypergeometric: 200 expected, standard deviation 10.
+  EXPECT_NEAR(together(permuted), 200, 50);
+  config_.prepare.threads = 1;
+  PrepareOne(config_);
+  EXPECT_EQ(report_.rows_hash, hash);
+  config_.prepare.permute_feedback = 2;
+  PrepareOne(config_);
+  EXPECT_NE(report_.rows_hash, hash);
+}
+
+TEST_F(PrepareTest, PermutesNothingItDoesNotFind) {
+  Write("log.csv", "u,t,item,clk\na,10,x,1\n");
+  config_.prepare.permute_feedback = 1;
+  EXPECT_THAT(std::string(PrepareStatus(config_).message()), HasSubstr("no [[source]] names"));
+  config_.sources[0].feedback = {"click"};
+  EXPECT_THAT(std::string(PrepareStatus(config_).message()), HasSubstr("no column 'click'"));
+}
+
 // Pages and sessions are distinct per user and per value, and equal within.
 TEST_F(PrepareTest, PagesAndSessions) {
   Write("log.csv", "u,t,item,clk\na,10,p,1\na,11,q,1\na,12,p,1\na,13,,1\nb,10,p,1\n");
