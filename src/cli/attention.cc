@@ -122,12 +122,10 @@ void AddAttention(CLI::App& app, Command& command) {
       ->capture_default_str()
       ->type_name("N");
   sub->footer(
-      "Per channel and layer, mean over candidates and heads: how much attention the events get "
-      "in\n"
-      "each bucket of the relative bias, and how much they would get if all keys got the same. "
-      "grab\n"
-      "compare does it for its first GRAB, and grab report draws it.\n\n"
-      "Example:\n"
+      "Per channel and layer, mean over candidates and heads: how much attention the events get\n"
+      "in each bucket of the relative bias, and how much they would get if all keys got the same.\n"
+      "grab compare does it for its first GRAB, and grab report draws it.\n\n"
+      "Examples:\n"
       "  grab attention --model runs/zoo/grab-seed1/best --shards runs/zoo/shards --out a.json");
   sub->callback([&command, options] { command = [options] { return MeasureModel(*options); }; });
 }

@@ -7,8 +7,6 @@
 namespace grab {
 namespace {
 
-constexpr int64_t kNever = std::numeric_limits<int64_t>::max();
-
 class Profiler {
  public:
   Profiler(const Schema& schema, const TimeBins& time) {
@@ -41,10 +39,7 @@ void Profiler::AddUser(const EventColumns& events, size_t begin, size_t end) {
   const auto bin = static_cast<size_t>(std::bit_width(end - begin)) - 1;
   if (profile_.users_by_events.size() <= bin) profile_.users_by_events.resize(bin + 1);
   ++profile_.users_by_events[bin];
-  // Known times of a user ascend.
-  size_t first = begin;
-  while (first < end && events.history[first] == 0) ++first;
-  const int64_t first_known_ms = first < end ? events.known_time_ms[first] : kNever;
+  const int64_t first_known_ms = FirstKnownMs(events, begin, end);
   for (size_t i = begin; i < end; ++i) {
     const int64_t request_ms = events.request_time_ms[i];
     ++profile_.targets[static_cast<size_t>(events.split[i])];
@@ -79,7 +74,7 @@ Status AddColdRows(const ShardSet& shards, const std::vector<std::string>& field
 
 // Of all blocks; without events there are no bins.
 StatusOr<TimeBins> RequestBins(const ShardSet& shards) {
-  int64_t first_ms = kNever;
+  int64_t first_ms = std::numeric_limits<int64_t>::max();
   int64_t last_ms = std::numeric_limits<int64_t>::min();
   for (const ShardSet::BlockRef& ref : shards.blocks()) {
     if (shards.info(ref).events == 0) continue;

@@ -79,7 +79,8 @@ StatusOr<ColdWarm> ReadColdWarm(const JsonMembers& field) {
   ColdWarm result;
   for (const JsonMembers& slice : slices) {
     GRAB_ASSIGN_OR_RETURN(const std::string value, slice.Text("value"));
-    GRAB_ASSIGN_OR_RETURN(value == "cold" ? result.cold : result.warm, ReadRowsAuc(slice));
+    RowsAuc& part = value == "cold" ? result.cold : result.warm;
+    GRAB_ASSIGN_OR_RETURN(part, ReadRowsAuc(slice));
   }
   return result;
 }
@@ -90,7 +91,8 @@ Status ReadColdRows(const JsonMembers& test, RunMetrics& run) {
   for (const JsonMembers& field : fields) {
     GRAB_ASSIGN_OR_RETURN(const std::string name, field.Text("field"));
     if (name != kUserAtStart && name != kItemAtStart) continue;
-    GRAB_ASSIGN_OR_RETURN(name == kUserAtStart ? run.users : run.items, ReadColdWarm(field));
+    std::optional<ColdWarm>& rows = name == kUserAtStart ? run.users : run.items;
+    GRAB_ASSIGN_OR_RETURN(rows, ReadColdWarm(field));
   }
   return absl::OkStatus();
 }

@@ -17,7 +17,7 @@ struct Field {
 
 struct Target {
   ColdRows::Row row;
-  int64_t user_known_ms = 0;  // when the first event of its user was known
+  int64_t user_known_ms = 0;  // when the first event of its user's history was known
 };
 
 class Finder {
@@ -57,13 +57,13 @@ Status Finder::AddField(const ShardSet& shards, const std::string& name) {
 void Finder::AddTargets(const UserBlock& block) {
   const EventColumns& events = block.events;
   for (size_t user = 0; user < block.users(); ++user) {
-    const size_t begin = block.user_offsets[user];
+    const size_t begin = block.user_offsets[user], end = block.user_offsets[user + 1];
     const uint64_t key = HashId(block.user_id[user]);
-    for (size_t i = begin; i < block.user_offsets[user + 1]; ++i) {
+    const int64_t first_ms = FirstKnownMs(events, begin, end);
+    for (size_t i = begin; i < end; ++i) {
       if (events.split[i] != split_) continue;
       from_ms_ = std::min(from_ms_, events.request_time_ms[i]);
-      // Known times of a user ascend.
-      targets_.push_back({{key, events.event_id[i]}, events.known_time_ms[begin]});
+      targets_.push_back({{key, events.event_id[i]}, first_ms});
       AddValues(events, i);
     }
   }
@@ -105,6 +105,14 @@ ColdRows Finder::Finish() const {
 }
 
 }  // namespace
+
+// Known times of a user ascend.
+int64_t FirstKnownMs(const EventColumns& events, size_t begin, size_t end) {
+  for (size_t i = begin; i < end; ++i) {
+    if (events.history[i] != 0) return events.known_time_ms[i];
+  }
+  return std::numeric_limits<int64_t>::max();
+}
 
 StatusOr<ColdRows> FindColdRows(const ShardSet& shards, Split split,
                                 const std::vector<std::string>& fields, size_t values_max) {

@@ -18,6 +18,9 @@ namespace grab {
 // overhead of a hash table each.
 inline constexpr size_t kColdValuesMax = 50'000'000;
 
+// When the first history of a user, events [begin, end), was known; the largest time without any.
+int64_t FirstKnownMs(const EventColumns& events, size_t begin, size_t end);
+
 struct ColdRows {
   using Row = std::pair<uint64_t, uint64_t>;  // key of the user (HashId of its id), id of the event
 

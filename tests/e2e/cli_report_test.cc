@@ -141,9 +141,9 @@ class ReportPageTest : public ::testing::Test {
   TempDir dir_;
 };
 
-// One of scaling, 4 of quality and one of the sliced field; 3 of attention; 2 each of training and
-// cost; 3 of the data.
-constexpr size_t kCharts = 16;
+// One of scaling; 4 of quality, one of the sliced field and two of what is cold; 3 of attention; 2
+// each of training and cost; 3 of the data.
+constexpr size_t kCharts = 18;
 
 void ExpectCharts(const json& look, double width_max) {
   ASSERT_EQ(look["charts"].size(), kCharts) << look;

@@ -32,9 +32,10 @@ TEST_F(ScaleTest, HistoryOfTwoModels) {
       Scale({"--along", "history", "--models", "grab,din", "--values", "0,8,64", "--seeds", "1,2"});
   ASSERT_EQ(done.exit_code, 0) << done.err;
   EXPECT_EQ(TrainCalls().size(), 12u);
-  EXPECT_THAT(TrainCalls(), Contains(AllOf(HasSubstr("din-history-64-seed2 --model din"),
-                                           HasSubstr("--set din.model.channel.0.window_len=64"),
-                                           HasSubstr("--set din.model.search.recent=64"))));
+  EXPECT_THAT(TrainCalls(),
+              Contains(AllOf(HasSubstr("--model din"), HasSubstr("din-history-64-seed2 "),
+                             HasSubstr("--set din.model.channel.0.window_len=64"),
+                             HasSubstr("--set din.model.search.recent=64"))));
   const nlohmann::json comparison = Json("comparison.json");
   EXPECT_EQ(comparison["reference"], "grab-history-64");
   EXPECT_EQ(comparison["models"].size(), 6u);

@@ -19,7 +19,7 @@ class HistoryCheckTest : public ::testing::Test {
     PackPlan plan;
     plan.channels = {{0, 4, 0}, {3, 3, 60000}};
     plan.layers = 2;
-    builder_.emplace(*BatchBuilder::Create(*TokenSpec::FromConfig(config_, schema_, 4), plan));
+    builder_.emplace(*BatchBuilder::Create(spec_, plan));
   }
 
   // One segment per user with all its training targets.
@@ -48,6 +48,7 @@ class HistoryCheckTest : public ::testing::Test {
 
   const Config config_ = testing::MakeConfig();
   const Schema schema_ = *Schema::FromConfig(config_);
+  const TokenSpec spec_ = *TokenSpec::FromConfig(config_, schema_, 4);
   std::optional<BatchBuilder> builder_;
 };
 

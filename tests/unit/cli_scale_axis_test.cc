@@ -16,8 +16,8 @@
 namespace grab {
 namespace {
 
-using testing::ElementsAre;
-using testing::HasSubstr;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
 
 constexpr char kConfig[] = GRAB_SOURCE_DIR "/configs/simulator.toml";
 

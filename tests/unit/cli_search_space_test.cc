@@ -79,12 +79,12 @@ TEST(SearchSpace, EveryChoiceIsDrawn) {
     ++depths[trees.trees.depth_max];
   }
   const auto keys = [](const auto& counts) {
-    std::vector<double> keys;
+    std::vector<double> drawn;
     for (const auto& [key, count] : counts) {
-      keys.push_back(static_cast<double>(key));
+      drawn.push_back(static_cast<double>(key));
       EXPECT_GT(count, 30) << key;  // 60 or more are expected
     }
-    return keys;
+    return drawn;
   };
   EXPECT_THAT(keys(batches), testing::ElementsAre(1024, 2048, 4096));
   EXPECT_THAT(keys(dlrm_batches), testing::ElementsAre(256, 512, 1024, 2048));

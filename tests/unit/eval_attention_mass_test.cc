@@ -39,8 +39,8 @@ class AttentionMassTest : public ::testing::Test {
     return *std::move(mass);
   }
 
-  // Of every target the actions of its last events (at most 4: the window of channel "all") that
-  // were known before it, the newest first.
+  // Of every target the actions of its last history (at most 4: the window of channel "all") that
+  // was known before it, the newest first.
   std::vector<std::vector<uint32_t>> SeenActions() const {
     std::vector<std::vector<uint32_t>> seen;
     for (const UserBlock& block : blocks_) {
@@ -51,7 +51,8 @@ class AttentionMassTest : public ::testing::Test {
           if (events.split[target] != Split::kTrain) continue;
           std::vector<uint32_t>& actions = seen.emplace_back();
           for (size_t i = end; i-- > begin && actions.size() < 4;) {
-            if (events.known_time_ms[i] < events.request_time_ms[target]) {
+            if (events.history[i] != 0 &&
+                events.known_time_ms[i] < events.request_time_ms[target]) {
               actions.push_back(events.actions[i]);
             }
           }

@@ -34,7 +34,9 @@ std::unique_ptr<ShardSet> Shards(const TempDir& dir) {
                          // Known in the hour before.
                          {{18, 19, Split::kTrain, 7, 0}, {20, 20, Split::kTest, 7, 0}},
                          // Without test rows; item 8 is requested as the test begins.
-                         {{20, 20, Split::kContext, 8, 0}}});
+                         {{20, 20, Split::kContext, 8, 0}},
+                         // Of whom only a candidate that is no history was known.
+                         {{10, 10, Split::kContext, 7, -1, false}, {20, 20, Split::kTest, 7, 0}}});
 }
 
 TEST(FindColdRows, UsersByWhatIsKnownAndItemsByWhatWasRequested) {
@@ -43,8 +45,9 @@ TEST(FindColdRows, UsersByWhatIsKnownAndItemsByWhatWasRequested) {
   const auto cold = FindColdRows(*shards, Split::kTest, {"item"});
   ASSERT_TRUE(cold.ok()) << cold.status();
   EXPECT_EQ(cold->from_ms, 20 * kHourMs);
-  EXPECT_THAT(cold->of_new_users, UnorderedElementsAre(Row("user1", 1), Row("user1", 2),
-                                                       Row("user2", 2), Row("user2", 3)));
+  EXPECT_THAT(cold->of_new_users,
+              UnorderedElementsAre(Row("user1", 1), Row("user1", 2), Row("user2", 2),
+                                   Row("user2", 3), Row("user5", 2)));
   ASSERT_EQ(cold->of_new_values.size(), 1u);
   ASSERT_TRUE(cold->of_new_values[0].has_value());
   EXPECT_THAT(*cold->of_new_values[0], UnorderedElementsAre(Row("user0", 2), Row("user1", 1)));
