@@ -28,7 +28,8 @@ class LeakChecksTest : public JobTest {
   }
   std::vector<std::string> Checks(bool ok) {
     std::vector<std::string> names;
-    for (const nlohmann::json& check : Comparison()["checks"]) {
+    const nlohmann::json comparison = Comparison();
+    for (const nlohmann::json& check : comparison["checks"]) {
       if (check["ok"].get<bool>() == ok) names.push_back(check["name"]);
     }
     return names;

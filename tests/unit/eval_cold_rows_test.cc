@@ -76,7 +76,7 @@ TEST(FindColdRows, AboveTheBoundValuesAreNotCounted) {
   const auto bounded = FindColdRows(*shards, Split::kTest, {"item"}, 2);
   ASSERT_TRUE(bounded.ok()) << bounded.status();
   EXPECT_FALSE(bounded->of_new_values[0].has_value());
-  EXPECT_EQ(bounded->of_new_users.size(), 4u);
+  EXPECT_EQ(bounded->of_new_users.size(), 5u);
 }
 
 TEST(FindColdRows, NamesAFieldThatIsNoId) {
