@@ -68,6 +68,10 @@ std::vector<std::string> HistorySettings(ModelKind kind, const ModelRunConfig& r
   if (window_size > run.train.window_size) {
     settings.push_back(Setting(model + ".train.window_size", window_size));
   }
+  const int64_t batch_tokens = 2 * layers * window_len;
+  if (run.train.batch == "packed" && batch_tokens > run.train.batch_tokens) {
+    settings.push_back(Setting(model + ".train.batch_tokens", batch_tokens));
+  }
   return settings;
 }
 

@@ -9,7 +9,8 @@
 //   data     the newest share of the time from the first to the last training target, by
 //            train.from; what happened before is history still
 //
-// batch_tokens stays as it is: where history is longer, a step has fewer targets.
+// batch_tokens grows to twice the history that a batch reads again for its first target; below that
+// it stays as it is: where history is longer, a step has fewer targets.
 #pragma once
 
 #include <cstdint>

@@ -202,8 +202,11 @@ struct TrainConfig {
         "packed: a user's events share one segment; impressions: shuffled single targets (only for "
         "models without history).",
         OneOf({"packed", "impressions"}));
-    v.Setting("batch_tokens", batch_tokens, "Tokens per batch, partial and full of all channels.",
-              Between(1, 1 << 26));
+    v.Setting(
+        "batch_tokens", batch_tokens,
+        "Tokens per batch, partial and full of all channels. A packed batch reads up to layers x "
+        "window_len tokens of history for its first target: twice that leaves room for more.",
+        Between(1, 1 << 26));
     v.Setting("sparse_batch_tokens", sparse_batch_tokens,
               "Tokens per batch of the stage that trains the tables.", Between(1, 1 << 26));
     v.Setting("window_size", window_size, "Events per training window of a user (S).",

@@ -70,6 +70,14 @@ TEST(ScaleAxis, TrainingWindowsHoldWhatTheHistoryReaches) {
   EXPECT_EQ(At(ModelKind::kGrab, ScaleAxis::kHistory, 1025).train.window_size, 1024 + 2 * 1025);
 }
 
+// Half of a batch at least is new: with 2 layers of 1024 and 2048 tokens, each step would have one
+// target.
+TEST(ScaleAxis, BatchesHoldMoreThanTheHistoryReadAgain) {
+  const std::vector<std::string> before = {"grab.train.batch_tokens=2048"};
+  EXPECT_EQ(At(ModelKind::kGrab, ScaleAxis::kHistory, 512, before).train.batch_tokens, 2048);
+  EXPECT_EQ(At(ModelKind::kGrab, ScaleAxis::kHistory, 1024, before).train.batch_tokens, 4096);
+}
+
 TEST(ScaleAxis, WidthScalesTheHiddenWidths) {
   const std::vector<std::string> before = {"grab.model.latent_width=24",
                                            "grab.model.ffn_hidden=200"};
