@@ -30,9 +30,9 @@ struct HttpServerOptions {
 };
 
 struct HttpRequest {
-  std::string method;                           // "GET", "POST", ...
-  std::string path;                             // without the query
-  std::map<std::string, std::string> headers;   // names in lower case
+  std::string method;                          // "GET", "POST", ...
+  std::string path;                            // without the query
+  std::map<std::string, std::string> headers;  // names in lower case
   std::map<std::string, std::string> query;
   std::string body;
 };

@@ -1,0 +1,5 @@
+grab_test(property/state_event_record_test DEPS grab_state)
+grab_test(property/state_user_store_test DEPS grab_state)
+grab_test(unit/state_catalogue_test DEPS grab_state)
+grab_test(fault/state_user_store_test DEPS grab_state)
+grab_fuzz(fuzz/state_event_record_fuzz DEPS grab_state)
