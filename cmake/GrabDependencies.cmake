@@ -50,13 +50,6 @@ if(GRAB_BUILD_TREES)
   find_library(XGBOOST_LIBRARY xgboost REQUIRED)
 endif()
 
-# The server's own.
+# State of users.
 find_package(PkgConfig REQUIRED)
-find_package(gRPC CONFIG REQUIRED)
-find_package(Protobuf REQUIRED)
-find_package(prometheus-cpp CONFIG REQUIRED)
-find_program(GRPC_CPP_PLUGIN grpc_cpp_plugin REQUIRED)
-foreach(package rocksdb rdkafka libmicrohttpd)
-  string(REGEX REPLACE "^lib" "" name ${package})
-  pkg_check_modules(${name} REQUIRED IMPORTED_TARGET ${package})
-endforeach()
+pkg_check_modules(rocksdb REQUIRED IMPORTED_TARGET rocksdb)

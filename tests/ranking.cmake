@@ -1,0 +1,1 @@
+grab_test(property/ranking_ranker_test DEPS grab_ranking)
