@@ -72,37 +72,34 @@ bool RankWorker::UnderPressure() const {
   return WaitEstimate() > options_.degraded_from * options_.queue_wait_max_s;
 }
 
+Status RankWorker::Admit(const RankJob& job, SteadyTime now) const {
+  if (stop_) return absl::UnavailableError("the server is stopping");
+  const double wait_s = WaitEstimate();
+  const bool too_late =
+      wait_s > 0.0 && job.deadline != SteadyTime::max() && now + Duration(wait_s) > job.deadline;
+  const bool too_many = queued_candidates_ > 0 &&
+                        queued_candidates_ + job.candidates.size() > options_.queue_candidates_max;
+  if (!too_late && !too_many && wait_s <= options_.queue_wait_max_s) return absl::OkStatus();
+  return absl::ResourceExhaustedError(
+      absl::StrCat("past capacity: ", queued_candidates_, " candidates wait, for about ",
+                   static_cast<int64_t>(wait_s * 1000.0), " ms; try again later or elsewhere"));
+}
+
 void RankWorker::Submit(RankJob job) {
-  const size_t candidates = job.candidates.size();
   const SteadyTime now = Now();
-  Status refused;
+  RankResult refused;
   {
     const std::scoped_lock lock(mutex_);
-    const double wait_s = WaitEstimate();
-    const bool full =
-        wait_s > 0.0 &&
-        (queued_candidates_ + candidates > options_.queue_candidates_max ||
-         wait_s > options_.queue_wait_max_s ||
-         (job.deadline != SteadyTime::max() && now + Duration(wait_s) > job.deadline));
-    if (!full && !stop_) {
+    refused.status = Admit(job, now);
+    if (refused.status.ok()) {
+      queued_candidates_ += job.candidates.size();
       queue_.push_back({std::move(job), now});
-      queued_candidates_ += candidates;
-    } else if (stop_) {
-      refused = absl::UnavailableError("the server is stopping");
-    } else {
-      refused = absl::ResourceExhaustedError(
-          absl::StrCat("past capacity: ", queued_candidates_, " candidates wait, for about ",
-                       static_cast<int64_t>(wait_s * 1000.0), " ms; try again later or elsewhere"));
+      wake_.notify_one();
+      return;
     }
   }
-  if (refused.ok()) {
-    wake_.notify_one();
-    return;
-  }
   ++refused_;
-  RankResult result;
-  result.status = refused;
-  job.done(std::move(result));
+  job.done(std::move(refused));
 }
 
 void RankWorker::Notify(uint64_t user) {

@@ -63,6 +63,7 @@ class RankWorker {
   Work Take();
   bool HasWork() const;
   double WaitEstimate() const;  // of what is queued
+  Status Admit(const RankJob& job, SteadyTime now) const;
   bool UnderPressure() const;
 
   void AdvanceSwap();

@@ -66,7 +66,8 @@ std::shared_ptr<const ServedModel> Ranker::model(size_t arm) const {
 
 void Ranker::Submit(RankJob job) {
   GRAB_CHECK(job.arm < kArms);
-  WorkerOf(job.user).Submit(std::move(job));
+  RankWorker& worker = WorkerOf(job.user);
+  worker.Submit(std::move(job));
 }
 
 void Ranker::Notify(uint64_t user) { WorkerOf(user).Notify(user); }
