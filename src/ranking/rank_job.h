@@ -15,8 +15,7 @@ namespace grab {
 
 using SteadyTime = std::chrono::steady_clock::time_point;
 
-inline constexpr size_t kArms = 2;  // models that answer at once: "a" and "b"
-inline constexpr const char* kArmNames[kArms] = {"a", "b"};
+inline constexpr size_t kArms = 2;  // models that answer at once
 
 struct RankResult {
   // UNAVAILABLE, RESOURCE_EXHAUSTED, DEADLINE_EXCEEDED, CANCELLED or what the engine said.

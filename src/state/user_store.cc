@@ -63,6 +63,7 @@ rocksdb::ColumnFamilyOptions FamilyOptions(const UserStoreOptions& options, Fami
 
 struct UserStore::Touched {
   uint64_t key = 0;
+  std::vector<size_t> events;  // places in the batch
   UserState state;
   absl::flat_hash_set<uint64_t> ids;  // of this batch
   bool changed = false;
@@ -145,9 +146,8 @@ Status UserStore::Write(rocksdb::WriteBatch& batch) {
 Status UserStore::AppendOf(Touched& user, absl::Span<const NewEvent> events,
                            absl::Span<AppendOutcome> outcomes, rocksdb::WriteBatch& batch) const {
   std::string record, ignored;
-  for (size_t i = 0; i < events.size(); ++i) {
+  for (const size_t i : user.events) {
     const NewEvent& event = events[i];
-    if (HashId(event.user_id) != user.key) continue;
     if (event.user_id != user.state.user_id) {
       return absl::InvalidArgumentError(absl::StrCat("user_id: '", event.user_id, "' and '",
                                                      user.state.user_id, "' have the same hash"));
@@ -220,10 +220,10 @@ Status CheckNew(const NewEvent& event) {
 }
 
 // Of these users, in one order, so that two batches never wait for each other.
-std::vector<std::unique_lock<std::mutex>> LockStripes(const std::map<uint64_t, std::string>& users,
-                                                      std::vector<std::mutex>& stripes) {
+std::vector<std::unique_lock<std::mutex>> LockStripes(
+    const std::map<uint64_t, std::vector<size_t>>& users, std::vector<std::mutex>& stripes) {
   std::set<size_t> needed;
-  for (const auto& [key, id] : users) needed.insert(key % stripes.size());
+  for (const auto& [key, places] : users) needed.insert(key % stripes.size());
   std::vector<std::unique_lock<std::mutex>> locks;
   for (const size_t stripe : needed) locks.emplace_back(stripes[stripe]);
   return locks;
@@ -238,21 +238,22 @@ std::string OffsetKey(absl::string_view source, int32_t partition) {
 Status UserStore::AppendAll(absl::Span<const NewEvent> events, absl::Span<AppendOutcome> outcomes,
                             const SourceOffsets* offsets) {
   GRAB_CHECK(outcomes.size() == events.size());
-  std::map<uint64_t, std::string> users;
-  for (const NewEvent& event : events) {
-    GRAB_RETURN_IF_ERROR(CheckNew(event));
-    users.emplace(HashId(event.user_id), std::string(event.user_id));
+  std::map<uint64_t, std::vector<size_t>> users;  // places of each in the batch
+  for (size_t i = 0; i < events.size(); ++i) {
+    GRAB_RETURN_IF_ERROR(CheckNew(events[i]));
+    users[HashId(events[i].user_id)].push_back(i);
   }
   const auto locks = LockStripes(users, stripes_);
   rocksdb::WriteBatch batch;
-  for (const auto& [key, user_id] : users) {
+  for (auto& [key, places] : users) {
     Touched user;
     user.key = key;
+    user.events = std::move(places);
     GRAB_ASSIGN_OR_RETURN(std::optional<UserState> known, Find(key));
     if (known.has_value()) {
       user.state = *std::move(known);
     } else {
-      user.state.user_id = user_id;
+      user.state.user_id = std::string(events[user.events.front()].user_id);
       user.state.generation = db_->GetLatestSequenceNumber() + 1;
     }
     GRAB_RETURN_IF_ERROR(AppendOf(user, events, outcomes, batch));
@@ -366,12 +367,6 @@ Status UserStore::ForEachItem(
     GRAB_RETURN_IF_ERROR(visit(AsView(it->key()), AsView(it->value())));
   }
   return FromRocks(it->status(), "cannot read items");
-}
-
-uint64_t UserStore::EstimatedUsers() const {
-  uint64_t users = 0;
-  db_->GetIntProperty(families_[kUsers], rocksdb::DB::Properties::kEstimateNumKeys, &users);
-  return users;
 }
 
 }  // namespace grab

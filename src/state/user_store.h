@@ -126,8 +126,6 @@ class UserStore {
   Status ForEachItem(
       const std::function<Status(absl::string_view item_id, absl::string_view value)>& visit) const;
 
-  uint64_t EstimatedUsers() const;
-
  private:
   static constexpr size_t kStripes = 256;
   struct Touched;  // what AppendAll changes of one user

@@ -163,6 +163,24 @@ TEST(UserStoreTest, OffsetsGoWithTheEvents) {
   EXPECT_TRUE(store->Offsets("click")->empty());
 }
 
+TEST(UserStoreTest, ABatchMixesUsers) {
+  TempDir dir;
+  Rng rng(6);
+  const std::unique_ptr<UserStore> store = OpenStore({.dir = dir.File("state"), .sync = false});
+  const EventColumns columns = EventsAt(store->schema(), {10, 20, 30, 40, 50}, 1, rng);
+  const std::vector<NewEvent> events = {{"a", "", &columns, 0}, {"b", "", &columns, 1},
+                                        {"a", "", &columns, 2}, {"b", "", &columns, 1},
+                                        {"c", "", &columns, 3}, {"a", "", &columns, 4}};
+  std::vector<AppendOutcome> outcomes(events.size());
+  ASSERT_TRUE(store->AppendAll(events, absl::MakeSpan(outcomes)).ok());
+  for (size_t i = 0; i < events.size(); ++i) {
+    EXPECT_EQ(outcomes[i], i == 3 ? AppendOutcome::kDuplicate : AppendOutcome::kStored) << i;
+  }
+  EXPECT_EQ(ReadAll(*store, "a").columns.known_time_ms, (std::vector<int64_t>{10, 30, 50}));
+  EXPECT_EQ(ReadAll(*store, "b").columns.known_time_ms, (std::vector<int64_t>{20}));
+  EXPECT_EQ(ReadAll(*store, "c").columns.known_time_ms, (std::vector<int64_t>{40}));
+}
+
 TEST(UserStoreTest, WritersOfOneUserTakeTurns) {
   TempDir dir;
   const std::unique_ptr<UserStore> store = OpenStore({.dir = dir.File("state"), .sync = false});
