@@ -28,14 +28,4 @@ void AddScale(CLI::App& app, Command& command);
 void AddEvidence(CLI::App& app, Command& command);
 void AddReport(CLI::App& app, Command& command);
 
-// `grab train` is another binary with options of its own, so main hands it the arguments unparsed.
-// Returns only when grab-train cannot be started.
-Status ExecTrain(const std::vector<std::string>& arguments);
-// `grab bench` likewise runs grab-bench.
-Status ExecBench(const std::vector<std::string>& arguments);
-// `grab trees` likewise runs grab-trees.
-Status ExecTrees(const std::vector<std::string>& arguments);
-// The path of grab-train: beside this binary, else in PATH; NotFound says what to do.
-StatusOr<std::string> FindTrain();
-
 }  // namespace grab

@@ -9,7 +9,7 @@
 #include "base/check.h"
 #include "base/file.h"
 #include "checkpoint/checkpoint.h"
-#include "cli/commands.h"
+#include "cli/binaries.h"
 #include "cli/process.h"
 #include "config/config.h"
 #include "data/shard.h"

@@ -4,6 +4,7 @@
 
 #include "absl/algorithm/container.h"
 #include "absl/strings/str_replace.h"
+#include "cli/binaries.h"
 #include "cli/commands.h"
 #include "config/nearest.h"
 #include "kernels/simd_target.h"
@@ -44,20 +45,15 @@ int Main(int argc, char** argv) {
   AddSimulate(app, command);
   AddPrepare(app, command);
   AddInspect(app, command);
-  app.add_subcommand("train", "Train one model on prepared shards (grab-train)");
-  app.add_subcommand("trees",
-                     "Train boosted trees on running counts of the same rows (grab-trees)");
-  app.add_subcommand("bench", "Measure this machine, grab on it, and what others do (grab-bench)");
+  for (const OtherBinary& other : OtherBinaries()) app.add_subcommand(other.command, other.help);
   AddExport(app, command);
   AddScore(app, command);
   AddEval(app, command);
   AddAttention(app, command);
   AddConfig(app, command);
   const std::string name = argc >= 2 ? argv[1] : "";
-  // Binaries with options of their own.
-  for (const auto& [other, exec] :
-       {std::pair{"train", &ExecTrain}, {"trees", &ExecTrees}, {"bench", &ExecBench}}) {
-    if (name == other) return Report(exec({argv + 2, argv + argc}));
+  for (const OtherBinary& other : OtherBinaries()) {
+    if (name == other.command) return Report(ExecOther(other, {argv + 2, argv + argc}));
   }
   std::vector<std::string> names;
   for (const CLI::App* sub : app.get_subcommands({})) names.push_back(sub->get_name());

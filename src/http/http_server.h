@@ -1,5 +1,6 @@
 // HTTP/1.1 in front of a handler, on libmicrohttpd: bounded bodies, bounded connections, idle and
-// slow clients cut off, TLS and mutual TLS. Knows nothing of what it carries.
+// slow clients cut off, TLS and mutual TLS. Knows nothing of what it carries. What it cannot read
+// never reaches the handler: 400, 413 and 431 are answered by itself, in plain text.
 #pragma once
 
 #include <cstdint>
@@ -18,9 +19,9 @@ struct HttpServerOptions {
   std::string address = "127.0.0.1";  // IPv4 or IPv6, numeric
   int port = 0;                       // 0: any free one
   int threads = 1;                    // event loops
-  uint32_t connections_max = 4096;    // more are closed at once
-  uint32_t idle_timeout_s = 30;       // also of a client that sends or reads too slowly
-  size_t body_bytes_max = 4 << 20;    // a longer one is answered 413 before it is read
+  uint32_t connections_max = 4096;    // more wait until one closes
+  uint32_t idle_timeout_s = 30;       // without a byte in or out, and for the whole of a body
+  size_t body_bytes_max = 4 << 20;    // a longer one is answered 413 and never held
   size_t header_bytes_max = 16 << 10;
   // PEM texts. With a certificate it speaks TLS alone; with `client_ca_pem` too, a client must
   // present a certificate that this one signed.
@@ -44,8 +45,8 @@ struct HttpResponse {
   std::vector<std::pair<std::string, std::string>> headers;
 };
 
-// Answers a request: calls `done` exactly once, from any thread, now or later. `done` may outlive
-// the connection: it then does nothing.
+// Answers a request: calls `done` once, from any thread, now or later; later calls do nothing.
+// Where every copy of it is gone without a call, the answer is 500.
 using HttpDone = std::function<void(HttpResponse)>;
 using HttpHandler = std::function<void(HttpRequest, HttpDone)>;
 

@@ -49,15 +49,20 @@ StatusOr<ScoreTable> ScoreThroughEngine(const Model& model, Precision precision,
                                         Split split, Progress& progress) {
   GRAB_ASSIGN_OR_RETURN(const std::unique_ptr<PackedModel> packed,
                         PackedModel::Create(model, precision));
+  return ScoreThroughEngine(*packed, shards, config, split, progress);
+}
+
+StatusOr<ScoreTable> ScoreThroughEngine(const PackedModel& packed, const ShardSet& shards,
+                                        const EvalConfig& config, Split split, Progress& progress) {
   std::unique_ptr<KvCache> cache;
-  if (!model.spec.channels.empty()) {
-    const size_t bytes = Engine::BytesOfOneUser(*packed);  // users come one after the other
-    GRAB_ASSIGN_OR_RETURN(cache, KvCache::Create(Engine::CacheOptions(*packed, bytes)));
+  if (!packed.spec().channels.empty()) {
+    const size_t bytes = Engine::BytesOfOneUser(packed);  // users come one after the other
+    GRAB_ASSIGN_OR_RETURN(cache, KvCache::Create(Engine::CacheOptions(packed, bytes)));
   }
   GRAB_ASSIGN_OR_RETURN(const std::unique_ptr<Engine> engine,
-                        Engine::Create(*packed, /*version=*/0, cache.get()));
+                        Engine::Create(packed, /*version=*/0, cache.get()));
   return ScoreSplitByUser(
-      shards, model.spec, config, {split, false},
+      shards, packed.spec(), config, {split, false},
       [&](const UserBlock& block, uint32_t user, const std::vector<uint32_t>& targets,
           float* logits) { return ReplayUser(*engine, block, user, targets, logits); },
       progress);

@@ -33,6 +33,10 @@ StatusOr<ScoreTable> ScoreThroughEngine(const Model& model, Precision precision,
                                         const ShardSet& shards, const EvalConfig& config,
                                         Split split, Progress& progress);
 
+// The same by a model that is packed.
+StatusOr<ScoreTable> ScoreThroughEngine(const PackedModel& packed, const ShardSet& shards,
+                                        const EvalConfig& config, Split split, Progress& progress);
+
 // Compares two score tables of the same targets. InvalidArgument if no task has both classes.
 StatusOr<std::vector<PrecisionCost>> ComparePrecision(Precision precision, const ScoreTable& f32,
                                                       const ScoreTable& other);
