@@ -21,6 +21,9 @@
 namespace grab {
 namespace {
 
+// Bodies longer than this many times what is allowed are not read at all.
+constexpr uint64_t kDrainFactor = 8;
+
 // Requests that wait for their handler; Stop waits until there are none.
 class InFlight {
  public:
@@ -183,6 +186,10 @@ class MicroHttpServer final : public HttpServer {
   MHD_Result Begin(MHD_Connection* connection, const char* path, const char* method,
                    void** exchange);
   MHD_Result TakeBody(Exchange& exchange, const char* data, size_t* bytes) const;
+  MHD_Result SendTooLong(MHD_Connection* connection) const {
+    return SendText(connection, 413,
+                    absl::StrCat("body: expected at most ", options_.body_bytes_max, " bytes\n"));
+  }
   bool Verified(MHD_Connection* connection) const;
 
   const HttpServerOptions options_;
@@ -275,11 +282,10 @@ MHD_Result MicroHttpServer::Begin(MHD_Connection* connection, const char* path, 
   MHD_get_connection_values(connection, MHD_GET_ARGUMENT_KIND, &AddAsIs, &next->request.query);
   const auto length = next->request.headers.find("content-length");
   uint64_t bytes = 0;
-  if (length != next->request.headers.end() && absl::SimpleAtoi(length->second, &bytes) &&
-      bytes > options_.body_bytes_max) {
-    return SendText(connection, 413,
-                    absl::StrCat("body: expected at most ", options_.body_bytes_max, " bytes, got ",
-                                 bytes, "\n"));
+  if (length != next->request.headers.end() && absl::SimpleAtoi(length->second, &bytes)) {
+    // A client that is cut off while it sends may never see the answer.
+    next->too_long = bytes > options_.body_bytes_max;
+    if (bytes / kDrainFactor > options_.body_bytes_max) return SendTooLong(connection);
   }
   *exchange = next.release();
   return MHD_YES;
@@ -306,8 +312,7 @@ MHD_Result MicroHttpServer::Advance(MHD_Connection* connection, const char* path
   if (current.answer != nullptr) return Send(connection, current.answer->response());
   if (*bytes > 0) return TakeBody(current, data, bytes);
   if (current.too_long) {
-    return SendText(connection, 413,
-                    absl::StrCat("body: expected at most ", options_.body_bytes_max, " bytes\n"));
+    return SendTooLong(connection);
   }
   current.answer = std::make_shared<Answer>(connection, in_flight_);
   in_flight_.Add();

@@ -1,0 +1,43 @@
+// A connection to a running server.
+#pragma once
+
+#include <grpcpp/grpcpp.h>
+
+#include <memory>
+#include <string>
+
+#include "base/status.h"
+#include "grab.grpc.pb.h"
+
+namespace grab {
+
+struct ConnectOptions {
+  std::string target = "127.0.0.1:7080";  // HOST:PORT of its gRPC
+  std::string token;                      // empty: none
+  std::string ca_pem;                     // of its certificate; empty: in the clear
+  double connect_s = 10.0;                // waited for it to answer
+};
+
+class Connection {
+ public:
+  // Unavailable: nobody answers there.
+  static StatusOr<std::unique_ptr<Connection>> Open(const ConnectOptions& options);
+
+  v1::Grab::StubInterface& grab() { return *grab_; }
+  // Another stub on a connection of its own.
+  std::unique_ptr<v1::Grab::Stub> NewStub() const;
+
+  // What every call carries.
+  void Prepare(double timeout_s, grpc::ClientContext& context) const;
+
+ private:
+  explicit Connection(ConnectOptions options) : options_(std::move(options)) {}
+  std::shared_ptr<grpc::Channel> NewChannel() const;
+
+  const ConnectOptions options_;
+  std::unique_ptr<v1::Grab::Stub> grab_;
+};
+
+Status FromGrpc(const grpc::Status& status);
+
+}  // namespace grab
