@@ -2,6 +2,7 @@
 # make test [PRESET=ci]                                install what is missing, build, run the tests and the checks of the tree
 # make test-all      also the tests labelled slow      make bench     build, measure, write bench.json
 # make bench-training [DATA=kuairand_dir]              build, compare ways of training, kill runs, write training.json
+# make bench-serve [DATA=kuairand_dir]                 build, load a server, kill it, replay a log through it, write serve.json
 # make evidence DATA=dir [SEEDS=1,2,3,4,5]            build, compare all models, write evidence.json
 # make asan | tsan   the tests under sanitizers        make check     every scripts/check-*
 # make build | format | clean
@@ -17,7 +18,7 @@ TREE_CHECKS := check-tests check-arrows check-names check-ldd
 DEV_CHECKS := check-format check-tidy
 BUILD_DIR = build/$(PRESET)
 
-.PHONY: demo test test-all bench bench-training evidence build configure setup setup-dev format asan tsan check clean $(TREE_CHECKS) $(DEV_CHECKS)
+.PHONY: demo test test-all bench bench-training bench-serve evidence build configure setup setup-dev format asan tsan check clean $(TREE_CHECKS) $(DEV_CHECKS)
 
 setup:
 	@scripts/setup $(SETUP_FLAGS)
@@ -53,6 +54,12 @@ bench-training: setup
 	@cmake --preset $(PRESET)
 	@cmake --build --preset $(PRESET) -j $(JOBS) --target grab grab-train grab-bench-training
 	@build/release/bin/grab-bench-training $(if $(DATA),--kuairand '$(DATA)')
+
+bench-serve: override PRESET := release
+bench-serve: setup
+	@cmake --preset $(PRESET)
+	@cmake --build --preset $(PRESET) -j $(JOBS) --target grab grab-train grab-serve grab-bench-serve
+	@build/release/bin/grab-bench-serve $(if $(DATA),--kuairand '$(DATA)')
 
 evidence: override PRESET := release
 evidence: setup

@@ -9,6 +9,8 @@
 #include <thread>
 #include <variant>
 
+#include "base/unix_time.h"
+
 namespace grab {
 namespace {
 
@@ -20,12 +22,6 @@ Clock::duration Seconds(double seconds) {
 
 double MsBetween(Clock::time_point from, Clock::time_point to) {
   return std::chrono::duration<double, std::milli>(to - from).count();
-}
-
-int64_t UnixMsNow() {
-  return std::chrono::duration_cast<std::chrono::milliseconds>(
-             std::chrono::system_clock::now().time_since_epoch())
-      .count();
 }
 
 double Percentile(const std::vector<double>& sorted, double share) {
@@ -107,7 +103,7 @@ class LoadRun {
         mix_(mix),
         options_(options),
         rng_(options.seed),
-        event_keys_(static_cast<uint64_t>(UnixMsNow())) {
+        event_keys_(static_cast<uint64_t>(UnixMs())) {
     for (int i = 0; i < options.connections; ++i) stubs_.push_back(connection.NewStub());
   }
 
@@ -163,7 +159,7 @@ class LoadRun {
     if (!Due(due, result_.observe)) return;
     tally_.Begin();
     auto* call = new Call<v1::ObserveRequest, v1::ObserveResponse>;
-    call->request = mix_.Observe(UnixMsNow(), event_keys_.Next() | 1, rng_);
+    call->request = mix_.Observe(UnixMs(), event_keys_.Next() | 1, rng_);
     connection_.Prepare(options_.timeout_s, call->context);
     NextStub().async()->Observe(&call->context, &call->request, &call->response,
                                 [this, call, due](const grpc::Status& status) {

@@ -101,6 +101,11 @@ class AdminCalls final : public v1::Admin::CallbackService {
                                         v1::RemoveItemsResponse* response) override {
     return calls_.Run(context, request, response, Right::kAdmin, &grab::Service::RemoveItems);
   }
+  grpc::ServerUnaryReactor* Inspect(grpc::CallbackServerContext* context,
+                                    const v1::InspectRequest* request,
+                                    v1::InspectResponse* response) override {
+    return calls_.Run(context, request, response, Right::kAdmin, &grab::Service::Inspect);
+  }
   grpc::ServerUnaryReactor* Status(grpc::CallbackServerContext* context,
                                    const v1::StatusRequest* request,
                                    v1::StatusResponse* response) override {

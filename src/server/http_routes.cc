@@ -7,6 +7,7 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
+#include "server/page.h"
 
 namespace grab {
 namespace {
@@ -126,6 +127,17 @@ HttpRoutes::HttpRoutes(Port which, Service& service, const Access& access, const
   AddCall("/v1/put_items", Right::kAdmin, &Service::PutItems);
   AddCall("/v1/remove_items", Right::kAdmin, &Service::RemoveItems);
   AddCall("/v1/status", Right::kAdmin, &Service::GetStatus);
+  AddCall("/v1/inspect", Right::kAdmin, &Service::Inspect);
+  gets_["/"] = [page = RenderServerPage()](const HttpRequest&, const HttpDone& done) {
+    done({200,
+          "text/html; charset=utf-8",
+          page,
+          {{"Content-Security-Policy",
+            "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src "
+            "data:; connect-src 'self'; frame-ancestors 'none'; form-action 'none'; base-uri "
+            "'none'"},
+           {"X-Content-Type-Options", "nosniff"}}});
+  };
   gets_["/metrics"] = [&metrics](const HttpRequest&, const HttpDone& done) {
     done({200, "text/plain; version=0.0.4", metrics.Text(), {}});
   };

@@ -61,6 +61,20 @@ void AddState(CLI::App& app, ServeOptions& options) {
          "id field of the model that the user_id fills where nothing else does", kGroup);
 }
 
+void AddKafka(CLI::App& app, ServeOptions& options) {
+  constexpr char kGroup[] = "Kafka";
+  KafkaOptions& kafka = options.server.kafka;
+  app.add_option("--kafka-brokers", kafka.brokers, "HOST:PORT,... of a cluster to read events from")
+      ->group(kGroup);
+  app.add_option("--kafka-topic", kafka.topic, "Topic of grab.v1.Event messages, protobuf or JSON")
+      ->group(kGroup);
+  app.add_option("--kafka-set", options.kafka_settings,
+                 "Setting of librdkafka, as security.protocol=ssl; may be repeated")
+      ->allow_extra_args(false)
+      ->type_name("NAME=VALUE")
+      ->group(kGroup);
+}
+
 void AddRanking(CLI::App& app, ServeOptions& options) {
   constexpr char kGroup[] = "Ranking";
   RankerOptions& ranker = options.server.ranker;
@@ -145,6 +159,7 @@ Status ReadInto(const std::string& file, uint64_t bytes_max, std::string& out) {
 void ServeOptions::Add(CLI::App& app) {
   AddModels(app, server);
   AddState(app, *this);
+  AddKafka(app, *this);
   AddRanking(app, *this);
   AddLimits(app, server);
   AddNetwork(app, *this);
@@ -164,6 +179,17 @@ StatusOr<ServerOptions> ServeOptions::Resolve() const {
   }
   if (options.tls.certificate.empty() && !options.tls.client_ca.empty()) {
     return absl::InvalidArgumentError("--tls-client-ca needs --tls-certificate");
+  }
+  if (options.kafka.brokers.empty() != options.kafka.topic.empty()) {
+    return absl::InvalidArgumentError("--kafka-brokers and --kafka-topic go together");
+  }
+  for (const std::string& setting : kafka_settings) {
+    const size_t equals = setting.find('=');
+    if (equals == std::string::npos) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("--kafka-set: expected NAME=VALUE, got '", setting, "'"));
+    }
+    options.kafka.more[setting.substr(0, equals)] = setting.substr(equals + 1);
   }
   options.store.sync = !no_sync;
   options.ranker.cache_bytes = static_cast<size_t>(cache_mb * 1024.0 * 1024.0);

@@ -3,6 +3,7 @@
 
 #include <CLI/CLI.hpp>
 #include <string>
+#include <vector>
 
 #include "base/status.h"
 #include "server/server.h"
@@ -13,6 +14,7 @@ namespace grab {
 struct ServeOptions {
   ServerOptions server;
   std::string tokens_file, certificate_file, key_file, client_ca_file;
+  std::vector<std::string> kafka_settings;
   double cache_mb = 1024.0;
   bool no_sync = false;
   bool plain_users = false;

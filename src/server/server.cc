@@ -29,6 +29,7 @@ StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& options, Se
   }
   GRAB_RETURN_IF_ERROR(server->OpenState(models[0]->spec().tokens.schema));
   GRAB_RETURN_IF_ERROR(server->StartModels(std::move(models)));
+  GRAB_RETURN_IF_ERROR(server->StartKafka());
   server->AddGauges();
   GRAB_RETURN_IF_ERROR(server->Listen());
   server->ready_ = true;
@@ -84,6 +85,13 @@ Status Server::StartModels(std::vector<std::shared_ptr<const ServedModel>> model
                                 {"dir", models[arm]->loaded.dir}});
     GRAB_RETURN_IF_ERROR(watchers_[arm]->Start(std::move(models[arm]), options_.poll_s));
   }
+  return absl::OkStatus();
+}
+
+Status Server::StartKafka() {
+  if (options_.kafka.brokers.empty()) return absl::OkStatus();
+  GRAB_ASSIGN_OR_RETURN(kafka_, KafkaSource::Start(options_.kafka, *store_, service_->wire(),
+                                                   *ranker_, *metrics_, log_));
   return absl::OkStatus();
 }
 
@@ -164,6 +172,12 @@ void Server::AddGauges() {
     metrics_->AddGauge(of_arm + "_loaded_unix_seconds", "When it was loaded",
                        [this, arm] { return ranker_->model(arm)->loaded_unix_s; });
   }
+  if (kafka_ != nullptr) {
+    metrics_->AddGauge("grab_kafka_refused", "Messages that are no events",
+                       [this] { return static_cast<double>(kafka_->Stats().refused); });
+    metrics_->AddGauge("grab_kafka_writes_failed", "Writes that are tried again",
+                       [this] { return static_cast<double>(kafka_->Stats().writes_failed); });
+  }
   metrics_->AddGauge("grab_catalogue_items", "Items of the catalogue",
                      [this] { return static_cast<double>(catalogue_->items()); });
 }
@@ -177,6 +191,7 @@ void Server::Stop() {
   for (const auto& grpc : grpc_) grpc->SetServing(false);
   for (const auto& grpc : grpc_) grpc->Stop(options_.stop_grace_s);
   for (const auto& http : http_) http->Stop();
+  kafka_.reset();
   watchers_.clear();
   ranker_.reset();  // answers what is queued
   service_.reset();

@@ -13,6 +13,7 @@
 #include "server/canary.h"
 #include "server/grpc_server.h"
 #include "server/http_routes.h"
+#include "server/kafka_source.h"
 #include "server/metrics.h"
 #include "server/model_watcher.h"
 #include "server/server_log.h"
@@ -32,6 +33,7 @@ struct ServerOptions {
   size_t catalogue_bytes_max = size_t{1} << 30;
   RankerOptions ranker;
   ServiceOptions service;
+  KafkaOptions kafka;  // without brokers there is none
 
   // A port below 0 is left out. Others share the address; 0 takes any free one.
   std::string address = "127.0.0.1";
@@ -72,6 +74,7 @@ class Server {
   Status CheckOptions();
   Status OpenState(const Schema& schema);
   Status StartModels(std::vector<std::shared_ptr<const ServedModel>> models);
+  Status StartKafka();
   Status Listen();
   StatusOr<int> ListenGrpc(int port, Port which);
   StatusOr<int> ListenHttp(int port, Port which);
@@ -91,6 +94,7 @@ class Server {
   std::unique_ptr<Metrics> metrics_;
   std::unique_ptr<Service> service_;
   std::vector<std::unique_ptr<ModelWatcher>> watchers_;
+  std::unique_ptr<KafkaSource> kafka_;
   std::vector<std::unique_ptr<HttpRoutes>> routes_;
   std::vector<std::unique_ptr<GrpcServer>> grpc_;
   std::vector<std::unique_ptr<HttpServer>> http_;

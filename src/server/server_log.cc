@@ -1,18 +1,12 @@
 #include "server/server_log.h"
 
-#include <chrono>
 #include <nlohmann/json.hpp>
 
 #include "absl/strings/str_format.h"
 #include "base/hash.h"
+#include "base/unix_time.h"
 
 namespace grab {
-
-int64_t UnixMs() {
-  return std::chrono::duration_cast<std::chrono::milliseconds>(
-             std::chrono::system_clock::now().time_since_epoch())
-      .count();
-}
 
 void ServerLog::Write(absl::string_view event, nlohmann::json fields) {
   fields["time_ms"] = UnixMs();

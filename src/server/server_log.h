@@ -14,9 +14,6 @@ namespace grab {
 // Takes a line without its end. Called by one thread at a time.
 using LogSink = std::function<void(absl::string_view line)>;
 
-// Of the system's clock.
-int64_t UnixMs();
-
 class ServerLog {
  public:
   // Users are written as a hash with `salt`, or as they are if `plain_users`.

@@ -7,6 +7,8 @@
 #include "absl/strings/str_format.h"
 #include "base/clock.h"
 #include "base/hash.h"
+#include "base/unix_time.h"
+#include "server/inspector.h"
 #include "wire/wire_writer.h"
 
 namespace grab {
@@ -14,6 +16,10 @@ namespace {
 
 constexpr uint32_t kUserEventsDefault = 100;
 constexpr uint32_t kUserEventsMax = 10000;
+// An inspection computes the history anew, in f32, on the calling thread.
+constexpr uint32_t kInspectEventsDefault = 64;
+constexpr uint32_t kInspectEventsMax = 1024;
+constexpr int kInspectCandidatesMax = 32;
 // So that the arms are not the workers' parts of users.
 constexpr uint64_t kArmSalt = 0x61726d73;
 
@@ -252,6 +258,56 @@ void Service::RemoveItems(const v1::RemoveItemsRequest& request, v1::RemoveItems
   const Status status = parts_.catalogue.Remove(items);
   response.set_items(parts_.catalogue.items());
   Counted("RemoveItems", std::move(done))(status);
+}
+
+void Service::Inspect(const v1::InspectRequest& request, v1::InspectResponse& response, CallContext,
+                      Done done) {
+  Counted("Inspect", std::move(done))(InspectUser(request, response));
+}
+
+Status Service::InspectUser(const v1::InspectRequest& request,
+                            v1::InspectResponse& response) const {
+  if (request.events_max() > kInspectEventsMax ||
+      request.candidates_size() > kInspectCandidatesMax) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "expected at most ", kInspectEventsMax, " events_max and ", kInspectCandidatesMax,
+        " candidates, got ", request.events_max(), " and ", request.candidates_size()));
+  }
+  EventColumns candidates;
+  GRAB_RETURN_IF_ERROR(wire_.ReadCandidates(request, UnixMs(), candidates));
+  const uint64_t user = HashId(request.user_id());
+  const std::shared_ptr<const ServedModel> model = parts_.ranker.model(ArmOf(user));
+  UserEvents events;
+  events.columns = MakeColumns(parts_.store.schema());
+  GRAB_RETURN_IF_ERROR(parts_.store.Read(
+      user, std::nullopt, request.events_max() == 0 ? kInspectEventsDefault : request.events_max(),
+      events));
+  GRAB_ASSIGN_OR_RETURN(const Inspection inspection,
+                        grab::Inspect(model->loaded.model, events.columns, candidates));
+  for (size_t row = 0; row < events.size(); ++row) {
+    WriteStoredEvent(parts_.store.schema(), events, row, *response.add_events());
+  }
+  const ModelSpec& spec = model->spec();
+  const size_t tasks = spec.tasks.size();
+  for (size_t c = 0; c < inspection.shares.size(); ++c) {
+    v1::InspectedCandidate& out = *response.add_candidates();
+    for (size_t t = 0; t < tasks; ++t) {
+      out.add_probability(inspection.probabilities[c * tasks + t]);
+    }
+    for (const EventShare& share : inspection.shares[c]) {
+      v1::EventAttention& attention = *out.add_attention();
+      attention.set_event(share.event);
+      attention.set_channel(spec.channels[share.channel].name);
+      attention.set_share(share.share);
+      attention.set_content(share.content);
+      attention.set_position_bias(share.position);
+      attention.set_time_bias(share.time);
+      attention.set_action_bias(share.action);
+    }
+  }
+  for (const std::string& task : spec.tasks) response.add_tasks(task);
+  response.set_model_step(model->loaded.step);
+  return absl::OkStatus();
 }
 
 void Service::SetRefused(size_t arm, std::string reason) {

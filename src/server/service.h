@@ -62,6 +62,11 @@ class Service {
   void GetStatus(const v1::StatusRequest& request, v1::StatusResponse& response, CallContext call,
                  Done done);
 
+  void Inspect(const v1::InspectRequest& request, v1::InspectResponse& response, CallContext call,
+               Done done);
+
+  const WireReader& wire() const { return wire_; }
+
   // What was refused of an arm's releases, for GetStatus; empty: nothing.
   void SetRefused(size_t arm, std::string reason);
 
@@ -83,6 +88,7 @@ class Service {
   void AddFeedback(const WireEvents& events, absl::Span<const AppendOutcome> outcomes);
   Status ReadUser(const v1::GetUserRequest& request, v1::GetUserResponse& response) const;
   Status Erase(const v1::DeleteUserRequest& request, v1::DeleteUserResponse& response);
+  Status InspectUser(const v1::InspectRequest& request, v1::InspectResponse& response) const;
   Status Put(const v1::PutItemsRequest& request, v1::PutItemsResponse& response);
 
   const ServiceOptions options_;
