@@ -149,7 +149,7 @@ double Sweep(LoadBench& bench, double seconds, std::string* table) {
     const LoadResult result = bench.Load(rate, seconds);
     if (table != nullptr) *table += RowOf(rate, result);
     best = std::max(best, result.ok_ranks_per_s);
-    if (result.ok_ranks_per_s < kKeptUp * kKeptUp * rate) return best;
+    if (double(result.rank.ok) < kKeptUp * double(result.rank.due)) return best;
   }
 }
 

@@ -6,7 +6,7 @@
 #include <unistd.h>
 
 #include <chrono>
-#include <cstdio>
+#include <fstream>
 #include <nlohmann/json.hpp>
 #include <thread>
 
@@ -91,10 +91,9 @@ Status ServerProcess::Stop() {
 }
 
 int64_t ServerProcess::RssBytes() const {
-  const StatusOr<std::string> text = ReadFile(absl::StrCat("/proc/", pid_, "/statm"), 4096);
-  long long size = 0, resident = 0;
-  if (!text.ok() || std::sscanf(text->c_str(), "%lld %lld", &size, &resident) != 2) return 0;
-  return static_cast<int64_t>(resident) * kPageBytes;
+  std::ifstream statm(absl::StrCat("/proc/", pid_, "/statm"));
+  int64_t size = 0, resident = 0;
+  return statm >> size >> resident ? resident * kPageBytes : 0;
 }
 
 }  // namespace grab::bench

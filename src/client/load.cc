@@ -89,6 +89,8 @@ class Tally {
   uint64_t degraded_ = 0;
 };
 
+// A call under way. It must be gone before it is tallied: the last one keeps its channel, which may
+// not end on gRPC's own thread.
 template <class Request, class Response>
 struct Call {
   grpc::ClientContext context;
@@ -149,9 +151,10 @@ class LoadRun {
     connection_.Prepare(options_.timeout_s, call->context);
     NextStub().async()->Rank(&call->context, &request, &call->response,
                              [this, call, due](const grpc::Status& status) {
-                               tally_.End(result_.rank, rank_ms_, due >= measured_from_,
-                                          FromGrpc(status), due, call->response.degraded() ? 1 : 0);
+                               const uint64_t degraded = call->response.degraded() ? 1 : 0;
                                delete call;
+                               tally_.End(result_.rank, rank_ms_, due >= measured_from_,
+                                          FromGrpc(status), due, degraded);
                              });
   }
 
@@ -163,9 +166,9 @@ class LoadRun {
     connection_.Prepare(options_.timeout_s, call->context);
     NextStub().async()->Observe(&call->context, &call->request, &call->response,
                                 [this, call, due](const grpc::Status& status) {
+                                  delete call;
                                   tally_.End(result_.observe, observe_ms_, due >= measured_from_,
                                              FromGrpc(status), due, 0);
-                                  delete call;
                                 });
   }
 

@@ -72,13 +72,13 @@ bool RankWorker::UnderPressure() const {
   return WaitEstimate() > options_.degraded_from * options_.queue_wait_max_s;
 }
 
-Status RankWorker::Admit(const RankJob& job, SteadyTime now) const {
+Status RankWorker::Admit(size_t candidates, SteadyTime deadline, SteadyTime now) const {
   if (stop_) return absl::UnavailableError("the server is stopping");
   const double wait_s = WaitEstimate();
   const bool too_late =
-      wait_s > 0.0 && job.deadline != SteadyTime::max() && now + Duration(wait_s) > job.deadline;
-  const bool too_many = queued_candidates_ > 0 &&
-                        queued_candidates_ + job.candidates.size() > options_.queue_candidates_max;
+      wait_s > 0.0 && deadline != SteadyTime::max() && now + Duration(wait_s) > deadline;
+  const bool too_many =
+      queued_candidates_ > 0 && queued_candidates_ + candidates > options_.queue_candidates_max;
   if (!too_late && !too_many && wait_s <= options_.queue_wait_max_s) return absl::OkStatus();
   return absl::ResourceExhaustedError(
       absl::StrCat("past capacity: ", queued_candidates_, " candidates wait, for about ",
@@ -90,7 +90,7 @@ void RankWorker::Submit(RankJob job) {
   RankResult refused;
   {
     const std::scoped_lock lock(mutex_);
-    refused.status = Admit(job, now);
+    refused.status = Admit(job.candidates.size(), job.deadline, now);
     if (refused.status.ok()) {
       queued_candidates_ += job.candidates.size();
       queue_.push_back({std::move(job), now});
@@ -100,6 +100,16 @@ void RankWorker::Submit(RankJob job) {
   }
   ++refused_;
   job.done(std::move(refused));
+}
+
+Status RankWorker::CheckCapacity(size_t candidates, SteadyTime deadline) {
+  Status status;
+  {
+    const std::scoped_lock lock(mutex_);
+    status = Admit(candidates, deadline, Now());
+  }
+  if (!status.ok()) ++refused_;
+  return status;
 }
 
 void RankWorker::Notify(uint64_t user) {

@@ -17,6 +17,7 @@ class RankWorker {
   ~RankWorker();  // answers what is queued
 
   void Submit(RankJob job);
+  Status CheckCapacity(size_t candidates, SteadyTime deadline);
   void Notify(uint64_t user);
   void Forget(uint64_t user);
   // Returns once it has taken over or failed.
@@ -63,7 +64,7 @@ class RankWorker {
   Work Take();
   bool HasWork() const;
   double WaitEstimate() const;  // of what is queued
-  Status Admit(const RankJob& job, SteadyTime now) const;
+  Status Admit(size_t candidates, SteadyTime deadline, SteadyTime now) const;
   bool UnderPressure() const;
 
   void AdvanceSwap();

@@ -70,6 +70,10 @@ void Ranker::Submit(RankJob job) {
   worker.Submit(std::move(job));
 }
 
+Status Ranker::CheckCapacity(uint64_t user, size_t candidates, SteadyTime deadline) {
+  return WorkerOf(user).CheckCapacity(candidates, deadline);
+}
+
 void Ranker::Notify(uint64_t user) { WorkerOf(user).Notify(user); }
 
 void Ranker::Forget(uint64_t user) { WorkerOf(user).Forget(user); }

@@ -21,7 +21,9 @@ namespace grab {
 struct RankerOptions {
   int workers = 1;
   size_t cache_bytes = size_t{1} << 30;  // of keys and values, over all workers
-  int64_t batch_candidates_max = 512;    // of a micro-batch
+  // Of a micro-batch. The engine computes kMicroBatchRows at a time: a larger batch only makes the
+  // first of its requests wait for the last.
+  int64_t batch_candidates_max = kMicroBatchRows;
   double batch_wait_s = 0.0;             // that a request waits for others to join it
   size_t queue_candidates_max = 65536;   // per worker
   double queue_wait_max_s = 0.1;
@@ -61,6 +63,9 @@ class Ranker {
   std::shared_ptr<const ServedModel> model(size_t arm) const;
 
   void Submit(RankJob job);
+  // The error with which Submit would refuse a request of so many candidates now, counted as
+  // refused: for callers that have not read them yet.
+  Status CheckCapacity(uint64_t user, size_t candidates, SteadyTime deadline);
   void Notify(uint64_t user);
   // Drops what is cached of an erased user.
   void Forget(uint64_t user);

@@ -239,6 +239,8 @@ async function inspect(before) {
   }
 }
 
+$("access").onsubmit = (event) => event.preventDefault();
+
 $("inspect").onsubmit = (event) => {
   event.preventDefault();
   inspect(null);

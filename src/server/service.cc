@@ -93,10 +93,14 @@ void Service::Rank(const v1::RankRequest& request, v1::RankResponse& response, C
   const SteadyTime begun = std::chrono::steady_clock::now();
   done = Counted("Rank", std::move(done));
   RankJob job;
-  const Status status = wire_.ReadCandidates(request, UnixMs(), job.candidates);
+  job.user = HashId(request.user_id());
+  // Before its candidates are read: refusing must cost little.
+  Status status = parts_.ranker.CheckCapacity(
+      job.user, static_cast<size_t>(request.candidates_size()), call.deadline);
+  if (!status.ok()) return done(status);
+  status = wire_.ReadCandidates(request, UnixMs(), job.candidates);
   parts_.metrics.AddSeconds(Stage::kDecode, SecondsSince(begun));
   if (!status.ok()) return done(status);
-  job.user = HashId(request.user_id());
   job.arm = ArmOf(job.user);
   job.deadline = call.deadline;
   job.cancelled = std::move(call.cancelled);

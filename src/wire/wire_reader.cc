@@ -98,6 +98,15 @@ Status ReadBits(const google::protobuf::Map<std::string, bool>& values,
   return absl::OkStatus();
 }
 
+// No rows; memory stays.
+void ClearRows(std::vector<FieldColumn>& fields) {
+  for (FieldColumn& column : fields) {
+    column.ids.clear();
+    column.numbers.clear();
+    if (!column.offsets.empty()) column.offsets.assign(1, 0);
+  }
+}
+
 StatusOr<int> IdFieldOf(const Schema& schema, const std::string& setting, const std::string& name) {
   if (name.empty()) return -1;
   const int index = schema.FieldIndex(name);
@@ -294,13 +303,13 @@ Status WireReader::ReadCandidatesOf(const Request& request, int64_t now_ms,
        {&out.actions, &out.actions_known, &out.labels, &out.labels_known}) {
     bits->assign(count, 0);
   }
-  std::vector<FieldColumn> item;
+  std::vector<FieldColumn> item = MakeColumns(schema_).fields;
   for (int c = 0; c < request.candidates_size(); ++c) {
     const v1::Candidate& candidate = request.candidates(c);
     const std::string place = absl::StrCat("candidates[", c, "].");
     GRAB_RETURN_IF_ERROR(CheckItem(candidate.item_id(), place));
     GRAB_RETURN_IF_ERROR(CheckNames(candidate.fields(), absl::StrCat(place, "fields")));
-    item = MakeColumns(schema_).fields;
+    ClearRows(item);
     const bool known = !candidate.item_id().empty() && catalogue_.Find(candidate.item_id(), item);
     GRAB_RETURN_IF_ERROR(AppendFields({&candidate.fields(), known ? &item : nullptr,
                                        &request.context(), candidate.item_id(), request.user_id()},
