@@ -1,5 +1,6 @@
 #include "model/kv_cache.h"
 
+#include <atomic>
 #include <bit>
 #include <cstring>
 
@@ -112,7 +113,7 @@ StatusOr<KvUser*> KvCache::Add(uint64_t version, uint64_t user) {
 }
 
 void KvCache::Erase(KvUser* user) {
-  GRAB_CHECK(user->pins == 0);
+  GRAB_CHECK(Pins(user) == 0);
   for (size_t c = 0; c < options_.channels; ++c) {
     KvSequence& pages = sequence(user, c);
     if (pages.pages == 0) continue;
@@ -129,9 +130,12 @@ void KvCache::Erase(KvUser* user) {
   --stats_.users;
 }
 
-void KvCache::Unpin(KvUser* user) {
-  GRAB_CHECK(user->pins > 0);
-  --user->pins;
+void KvCache::Pin(KvUser* user) { std::atomic_ref(user->pins).fetch_add(1); }
+
+void KvCache::Unpin(KvUser* user) { GRAB_CHECK(std::atomic_ref(user->pins).fetch_sub(1) > 0); }
+
+uint32_t KvCache::Pins(const KvUser* user) {
+  return std::atomic_ref(const_cast<KvUser*>(user)->pins).load();
 }
 
 KvSequence& KvCache::sequence(const KvUser* user, size_t channel) {
@@ -193,7 +197,7 @@ void KvCache::LinkNewest(KvUser* user) {
 
 bool KvCache::EvictOne(const KvUser* keep) {
   for (uint32_t i = oldest_; i != kNone; i = entries_[i].newer) {
-    if (entries_[i].pins > 0 || &entries_[i] == keep) continue;
+    if (Pins(&entries_[i]) > 0 || &entries_[i] == keep) continue;
     Erase(&entries_[i]);
     ++stats_.evictions;
     return true;

@@ -8,7 +8,9 @@
 //
 // State belongs to a (model version, user): another version never finds it. When pages or entries
 // run out, the least recently used users that nobody pinned are evicted whole. After construction
-// nothing is allocated. Thread-compatible: one thread at a time.
+// nothing is allocated and nothing moves. Thread-compatible: one thread at a time, but that any
+// thread may read a user that it keeps pinned, with its sequences and pages, and unpin it, while
+// another changes other users.
 #pragma once
 
 #include <cstddef>
@@ -77,8 +79,9 @@ class KvCache {
   void Erase(KvUser* user);  // not while pinned
 
   // A pinned user is never evicted.
-  void Pin(KvUser* user) { ++user->pins; }
-  void Unpin(KvUser* user);
+  static void Pin(KvUser* user);
+  static void Unpin(KvUser* user);
+  static uint32_t Pins(const KvUser* user);  // what the thread that unpinned has read is behind it
 
   KvSequence& sequence(const KvUser* user, size_t channel);
   const KvSequence& sequence(const KvUser* user, size_t channel) const;

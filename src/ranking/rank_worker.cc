@@ -54,14 +54,17 @@ RankWorker::RankWorker(const RankerOptions& options, size_t cache_bytes, const U
       store_(store),
       thread_([this] { Loop(); }) {}
 
-RankWorker::~RankWorker() {
+RankWorker::~RankWorker() { GRAB_CHECK(!thread_.joinable()); }
+
+void RankWorker::TellToStop() {
   {
     const std::scoped_lock lock(mutex_);
     stop_ = true;
   }
   wake_.notify_one();
-  thread_.join();
 }
+
+void RankWorker::Join() { thread_.join(); }
 
 double RankWorker::WaitEstimate() const {
   return static_cast<double>(queued_candidates_) * seconds_per_candidate_.load() +
@@ -85,21 +88,45 @@ Status RankWorker::Admit(size_t candidates, SteadyTime deadline, SteadyTime now)
                    static_cast<int64_t>(wait_s * 1000.0), " ms; try again later or elsewhere"));
 }
 
+void RankWorker::SetPeers(const std::vector<std::unique_ptr<RankWorker>>& peers) {
+  const auto self = std::find_if(peers.begin(), peers.end(),
+                                 [this](const auto& peer) { return peer.get() == this; });
+  for (auto next = self + 1; next != peers.end(); ++next) peers_.push_back(next->get());
+  for (auto next = peers.begin(); next != self; ++next) peers_.push_back(next->get());
+}
+
 void RankWorker::Submit(RankJob job) {
   const SteadyTime now = Now();
   RankResult refused;
+  bool busy = false;
   {
     const std::scoped_lock lock(mutex_);
     refused.status = Admit(job.candidates.size(), job.deadline, now);
     if (refused.status.ok()) {
       queued_candidates_ += job.candidates.size();
       queue_.push_back({std::move(job), now});
-      wake_.notify_one();
-      return;
+      busy = !idle_;
     }
   }
-  ++refused_;
-  job.done(std::move(refused));
+  if (!refused.status.ok()) {
+    ++refused_;
+    return job.done(std::move(refused));
+  }
+  wake_.notify_one();
+  if (!busy) return;
+  for (RankWorker* peer : peers_) {
+    if (peer->AskForHelp()) return;
+  }
+}
+
+bool RankWorker::AskForHelp() {
+  {
+    const std::scoped_lock lock(mutex_);
+    if (!idle_ || help_) return false;
+    help_ = true;
+  }
+  wake_.notify_one();
+  return true;
 }
 
 Status RankWorker::CheckCapacity(size_t candidates, SteadyTime deadline) {
@@ -148,14 +175,17 @@ Status RankWorker::SetModel(size_t arm, std::shared_ptr<const ServedModel> model
 }
 
 bool RankWorker::HasWork() const {
-  return stop_ || !queue_.empty() || !cold_.empty() || !pending_.empty() || !forget_.empty() ||
-         (swap_ != nullptr && !swap_->done);
+  return stop_ || help_ || !queue_.empty() || !cold_.empty() || !pending_.empty() ||
+         !forget_.empty() || (swap_ != nullptr && !swap_->done);
 }
 
 RankWorker::Work RankWorker::Take() {
   Work work;
   std::unique_lock lock(mutex_);
+  idle_ = true;
   wake_.wait(lock, [this] { return HasWork(); });
+  idle_ = false;
+  work.help = std::exchange(help_, false);
   const auto batch_is_full = [this] {
     return stop_ || queued_candidates_ >= static_cast<size_t>(options_.batch_candidates_max);
   };
@@ -194,8 +224,11 @@ void RankWorker::Loop() {
     Serve(std::move(work.jobs));
     if (!cold_.empty()) ServeCold();
     if (work.extend.has_value()) Extend(*work.extend);
+    if (work.help) HelpOthers();
     PublishStats();
   }
+  const std::scoped_lock lock(mutex_);
+  ended_ = true;
 }
 
 void RankWorker::Extend(uint64_t user) {
@@ -218,7 +251,8 @@ void RankWorker::AdvanceSwap() {
   } else if (!swap->to_warm.empty() && Now() < swap->warm_until) {
     const uint64_t user = swap->to_warm.back();
     swap->to_warm.pop_back();
-    if (swap->next.users->Acquire(user, std::nullopt).ok()) swap->next.users->Release(user);
+    const StatusOr<AcquiredUser> acquired = swap->next.users->Acquire(user, std::nullopt);
+    if (acquired.ok()) swap->next.users->Release(*acquired);
   } else {
     TakeOver(*swap);
     FinishSwap(*swap);
@@ -228,21 +262,25 @@ void RankWorker::AdvanceSwap() {
 Status RankWorker::BeginSwap(Swap& swap) {
   const Arm& arm = arms_[swap.arm];
   const bool has_history = !swap.model->spec().channels.empty();
-  KvCache* cache = nullptr;
+  std::shared_ptr<LockedCache> cache;
   if (has_history) {
     const KvCacheOptions options = Engine::CacheOptions(*swap.model->packed, cache_bytes_);
     if (arm.cache != nullptr && options.page_bytes == arm.cache_options.page_bytes &&
         options.channels == arm.cache_options.channels) {
-      cache = arm.cache.get();
+      cache = arm.cache;
     } else {
       // Pages are resident once they are used: beside the old cache it takes what it warms.
-      GRAB_ASSIGN_OR_RETURN(swap.next.cache, KvCache::Create(options));
+      cache = std::make_shared<LockedCache>();
+      GRAB_ASSIGN_OR_RETURN(cache->kv, KvCache::Create(options));
+      swap.next.cache = cache;
       swap.next.cache_options = options;
-      cache = swap.next.cache.get();
     }
   }
   GRAB_ASSIGN_OR_RETURN(swap.next.users, UserCache::Create(swap.model, store_, cache));
-  if (arm.users != nullptr && has_history) swap.to_warm = recent_;
+  if (arm.users != nullptr && has_history) {
+    const std::scoped_lock lock(mutex_);
+    swap.to_warm = recent_;
+  }
   swap.warm_until = Now() + Duration(options_.warm_s_max);
   return absl::OkStatus();
 }
@@ -254,6 +292,10 @@ void RankWorker::TakeOver(Swap& swap) {
     extensions_retired_ += arm.users->extensions();
   }
   arm.users = std::move(swap.next.users);
+  {
+    const std::scoped_lock lock(mutex_);
+    lent_users_[swap.arm] = arm.users;
+  }
   if (swap.next.cache == nullptr) return;
   arm.cache = std::move(swap.next.cache);
   arm.cache_options = swap.next.cache_options;
@@ -340,17 +382,18 @@ void RankWorker::AddToBatch(Arm& arm, Queued queued, std::optional<uint64_t> eve
   result.model = arm.users->model();
   const auto found = batch.acquired.find(user);
   if (found != batch.acquired.end()) {
-    result.history = found->second;
+    result.history = found->second.known;
   } else {
-    const StatusOr<HistoryKnown> known = arm.users->Acquire(user, events_max);
-    if (absl::IsResourceExhausted(known.status()) && !batch.acquired.empty()) {
+    const StatusOr<AcquiredUser> acquired = arm.users->Acquire(user, events_max);
+    if (absl::IsResourceExhausted(acquired.status()) && !batch.acquired.empty()) {
       return WaitCold(std::move(queued));  // alone it may fit
     }
-    if (!known.ok()) {
-      result.status = known.status();
+    if (!acquired.ok()) {
+      result.status = acquired.status();
       return Answer(queued, std::move(result));
     }
-    result.history = batch.acquired[user] = *known;
+    batch.acquired[user] = *acquired;
+    result.history = acquired->known;
   }
   result.history_s = Seconds(begin, Now());
   batch.candidates += queued.job.candidates.size();
@@ -361,7 +404,7 @@ void RankWorker::AddToBatch(Arm& arm, Queued queued, std::optional<uint64_t> eve
 void RankWorker::ScoreBatch(Arm& arm, Batch& batch) {
   const SteadyTime begin = Now();
   ScoreTogether(arm, batch);
-  for (const auto& [user, known] : batch.acquired) arm.users->Release(user);
+  for (const auto& [user, acquired] : batch.acquired) arm.users->Release(acquired);
   for (size_t i = 0; i < batch.jobs.size(); ++i) {
     RankResult& result = batch.results[i];
     if (absl::IsFailedPrecondition(result.status)) ScorePast(arm, batch.jobs[i], result);
@@ -374,19 +417,22 @@ void RankWorker::ScoreBatch(Arm& arm, Batch& batch) {
 
 void RankWorker::ScoreTogether(Arm& arm, Batch& batch) {
   std::vector<ScoreRequest> requests;
+  std::vector<KvUser*> users;
   for (const Queued& queued : batch.jobs) {
     requests.push_back({queued.job.user, &queued.job.candidates, 0, queued.job.candidates.size()});
+    users.push_back(batch.acquired.at(queued.job.user).pinned);
   }
   const size_t tasks = arm.users->model()->spec().tasks.size();
   std::vector<float> logits(batch.candidates * tasks);
-  const Status together = arm.users->Score(requests, absl::MakeSpan(logits));
+  const Status together = arm.users->Score(requests, users, absl::MakeSpan(logits));
   size_t at = 0;
   for (size_t i = 0; i < requests.size(); ++i) {
     const absl::Span<float> own(logits.data() + at, requests[i].end * tasks);
     at += own.size();
     RankResult& result = batch.results[i];
     // One that cannot be scored must not fail the others.
-    result.status = together.ok() ? together : arm.users->Score({&requests[i], 1}, own);
+    result.status =
+        together.ok() ? together : arm.users->Score({&requests[i], 1}, {&users[i], 1}, own);
     if (result.status.ok()) Probabilities(own, result.probabilities);
   }
 }
@@ -397,6 +443,91 @@ void RankWorker::ScorePast(Arm& arm, const Queued& queued, RankResult& result) {
   result.status = arm.users->ScorePast({queued.job.user, &candidates, 0, candidates.size()},
                                        absl::MakeSpan(logits));
   if (result.status.ok()) Probabilities(logits, result.probabilities);
+}
+
+std::optional<RankWorker::Lent> RankWorker::Lend() {
+  const std::scoped_lock lock(mutex_);
+  if (queue_.empty() || queue_.front().stays) return std::nullopt;
+  const std::shared_ptr<UserCache>& users = lent_users_[queue_.front().job.arm];
+  if (users == nullptr) return std::nullopt;
+  const std::optional<AcquiredUser> acquired = users->AcquireCurrent(queue_.front().job.user);
+  if (!acquired.has_value()) return std::nullopt;
+  Lent lent{std::move(queue_.front()), users, *acquired};
+  queue_.pop_front();
+  queued_candidates_ -= lent.queued.job.candidates.size();
+  return lent;
+}
+
+void RankWorker::TakeBack(Queued queued) {
+  queued.stays = true;
+  {
+    const std::scoped_lock lock(mutex_);
+    if (!ended_) {
+      queued_candidates_ += queued.job.candidates.size();
+      queue_.push_front(std::move(queued));
+      wake_.notify_one();
+      return;
+    }
+  }
+  RankResult result;
+  result.status = absl::UnavailableError("the server is stopping");
+  Answer(queued, std::move(result));
+}
+
+void RankWorker::HelpOthers() {
+  const auto has_own = [this] {
+    const std::scoped_lock lock(mutex_);
+    return HasWork();
+  };
+  for (bool helped = true; helped && !has_own();) {
+    helped = false;
+    for (RankWorker* peer : peers_) {
+      std::optional<Lent> lent = peer->Lend();
+      if (!lent.has_value()) continue;
+      ScoreLent(*peer, *std::move(lent));
+      helped = true;
+      if (has_own()) break;
+    }
+  }
+}
+
+void RankWorker::ScoreLent(RankWorker& owner, Lent lent) {
+  RankResult result;
+  const SteadyTime begin = Now();
+  RankJob& job = lent.queued.job;
+  result.queued_s = Seconds(lent.queued.since, begin);
+  result.model = lent.users->model();
+  result.history = lent.acquired.known;
+  if (!Dead(lent.queued, result)) {
+    std::vector<float> logits(job.candidates.size() * result.model->spec().tasks.size());
+    const StatusOr<Engine*> engine = HelperFor(lent.users);
+    const ScoreRequest request{job.user, &job.candidates, 0, job.candidates.size()};
+    result.status = engine.ok() ? (*engine)->ScorePinned({&request, 1}, {&lent.acquired.pinned, 1},
+                                                         absl::MakeSpan(logits))
+                                : engine.status();
+    if (result.status.ok()) Probabilities(logits, result.probabilities);
+  }
+  lent.users->Release(lent.acquired);
+  // Older than what is cached: only the owner may read the history anew.
+  if (absl::IsFailedPrecondition(result.status)) return owner.TakeBack(std::move(lent.queued));
+  result.score_s = Seconds(begin, Now());
+  owner.Remember(job.user);
+  ++stats_.batches;
+  ++stats_.helped;
+  Answer(lent.queued, std::move(result));
+}
+
+StatusOr<Engine*> RankWorker::HelperFor(const std::shared_ptr<UserCache>& users) {
+  Helper& helper = helpers_[users->version()];
+  if (helper.engine == nullptr) {
+    GRAB_ASSIGN_OR_RETURN(helper.engine, users->NewEngine());
+    helper.users = users;
+    Engine* const made = helper.engine.get();
+    // Those of models that are gone.
+    absl::erase_if(helpers_, [](const auto& entry) { return entry.second.users.use_count() <= 1; });
+    return made;
+  }
+  return helper.engine.get();
 }
 
 void RankWorker::Answer(Queued& queued, RankResult result) {
@@ -416,6 +547,7 @@ void RankWorker::Answer(Queued& queued, RankResult result) {
 
 void RankWorker::Remember(uint64_t user) {
   if (options_.warm_users == 0) return;
+  const std::scoped_lock lock(mutex_);
   if (recent_.size() < options_.warm_users) {
     recent_.push_back(user);
     return;
@@ -434,7 +566,8 @@ void RankWorker::PublishStats() {
       stats_.extensions += arm.users->extensions();
     }
     if (arm.cache == nullptr) continue;
-    Add(arm.cache->Stats(), stats_.cache);
+    const std::scoped_lock cache_lock(arm.cache->mutex);
+    Add(arm.cache->kv->Stats(), stats_.cache);
   }
   const std::scoped_lock lock(mutex_);
   published_ = stats_;
@@ -448,6 +581,7 @@ void RankWorker::AddStats(RankerStats& stats) const {
   stats.ranked += published_.ranked;
   stats.candidates += published_.candidates;
   stats.batches += published_.batches;
+  stats.helped += published_.helped;
   stats.refused += refused_.load();
   stats.expired += published_.expired;
   stats.cancelled += published_.cancelled;

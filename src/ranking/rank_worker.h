@@ -1,4 +1,6 @@
-// One thread of the ranker: its queue, its cache, its engines.
+// One thread of the ranker: its queue, its cache, its engines. A thread that has nothing to do
+// scores what waits for another one, on that one's cache: users stay where they are, and only those
+// that are cached just as the store has them are scored elsewhere.
 #pragma once
 
 #include <atomic>
@@ -14,7 +16,15 @@ namespace grab {
 class RankWorker {
  public:
   RankWorker(const RankerOptions& options, size_t cache_bytes, const UserStore& store);
-  ~RankWorker();  // answers what is queued
+  ~RankWorker();  // after Join of all workers
+
+  // All workers, this one included, before the first Submit; those that help.
+  void SetPeers(const std::vector<std::unique_ptr<RankWorker>>& peers);
+
+  // Answers what is queued, then ends the thread. All workers are told before one is joined: they
+  // help each other until then.
+  void TellToStop();
+  void Join();
 
   void Submit(RankJob job);
   Status CheckCapacity(size_t candidates, SteadyTime deadline);
@@ -29,12 +39,13 @@ class RankWorker {
   struct Queued {
     RankJob job;
     SteadyTime since;
+    bool stays = false;  // must not be scored elsewhere
   };
   // What answers an arm. The cache is kept when the next model's pages are alike.
   struct Arm {
-    std::unique_ptr<KvCache> cache;
+    std::shared_ptr<LockedCache> cache;
     KvCacheOptions cache_options;
-    std::unique_ptr<UserCache> users;
+    std::shared_ptr<UserCache> users;
   };
   // A model that is to take over.
   struct Swap {
@@ -50,13 +61,25 @@ class RankWorker {
   struct Batch {
     std::vector<Queued> jobs;
     std::vector<RankResult> results;
-    absl::flat_hash_map<uint64_t, HistoryKnown> acquired;
+    absl::flat_hash_map<uint64_t, AcquiredUser> acquired;
     size_t candidates = 0;
+  };
+  // A request of a user whose cache is another worker's.
+  struct Lent {
+    Queued queued;
+    std::shared_ptr<UserCache> users;
+    AcquiredUser acquired;
+  };
+  // An engine on another worker's cache.
+  struct Helper {
+    std::shared_ptr<UserCache> users;
+    std::unique_ptr<Engine> engine;
   };
   struct Work {
     std::vector<Queued> jobs;
     std::vector<uint64_t> forget;
     std::optional<uint64_t> extend;
+    bool help = false;
     bool stop = false;
   };
 
@@ -81,6 +104,16 @@ class RankWorker {
   void ScoreTogether(Arm& arm, Batch& batch);
   void ScorePast(Arm& arm, const Queued& queued, RankResult& result);
   void WaitCold(Queued queued);
+
+  // Tells this worker, if it has nothing to do, that another one's queue grows; false: it has.
+  bool AskForHelp();
+  // The next request of this worker that another one may score now.
+  std::optional<Lent> Lend();
+  void TakeBack(Queued queued);
+  // Scores for others until there is nothing, or work of its own.
+  void HelpOthers();
+  void ScoreLent(RankWorker& owner, Lent lent);
+  StatusOr<Engine*> HelperFor(const std::shared_ptr<UserCache>& users);
   // How much of a history that is not cached is read now.
   std::optional<uint64_t> EventsMax() const;
   void Answer(Queued& queued, RankResult result);
@@ -91,6 +124,7 @@ class RankWorker {
   const RankerOptions options_;
   const size_t cache_bytes_;
   const UserStore& store_;
+  std::vector<RankWorker*> peers_;  // the next ones first
 
   mutable std::mutex mutex_;
   std::condition_variable wake_, swapped_;
@@ -101,6 +135,12 @@ class RankWorker {
   std::vector<uint64_t> forget_;
   Swap* swap_ = nullptr;  // the caller's of SetModel
   bool stop_ = false;
+  bool ended_ = false;                                        // the thread
+  bool idle_ = false;                                         // waits for work
+  bool help_ = false;                                         // was asked to help
+  std::array<std::shared_ptr<UserCache>, kArms> lent_users_;  // those of arms_
+  std::vector<uint64_t> recent_;                              // a ring of users
+  size_t recent_next_ = 0;
   RankerStats published_;  // of the thread
 
   std::atomic<double> seconds_per_candidate_{0.0}, seconds_per_cold_{0.0};
@@ -110,9 +150,8 @@ class RankWorker {
   // The thread's own.
   std::array<Arm, kArms> arms_;
   std::deque<Queued> cold_;
-  std::vector<uint64_t> recent_;  // a ring of users
-  size_t recent_next_ = 0;
   RankerStats stats_;
+  absl::flat_hash_map<uint64_t, Helper> helpers_;           // by UserCache::version
   uint64_t prefills_retired_ = 0, extensions_retired_ = 0;  // of models that are gone
   std::thread thread_;
 };

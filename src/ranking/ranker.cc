@@ -28,10 +28,14 @@ StatusOr<std::unique_ptr<Ranker>> Ranker::Create(const RankerOptions& options,
   for (int i = 0; i < options.workers; ++i) {
     ranker->workers_.push_back(std::make_unique<RankWorker>(options, cache_bytes, store));
   }
+  for (const auto& worker : ranker->workers_) worker->SetPeers(ranker->workers_);
   return ranker;
 }
 
-Ranker::~Ranker() = default;
+Ranker::~Ranker() {
+  for (const auto& worker : workers_) worker->TellToStop();
+  for (const auto& worker : workers_) worker->Join();
+}
 
 RankWorker& Ranker::WorkerOf(uint64_t user) const { return *workers_[user % workers_.size()]; }
 

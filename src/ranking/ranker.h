@@ -1,5 +1,6 @@
 // Ranks requests on worker threads. Users are dealt out to workers by hash; each worker owns a
-// cache and one engine per model, so that no lock is taken while scoring.
+// cache and one engine per model, so that no lock is taken while scoring. A worker that has nothing
+// to do scores for others.
 //
 // Admission: a request that would have to wait longer than `queue_wait_max_s`, by what candidates
 // cost of late, is refused at once. Under pressure, past `degraded_from` of that, a user that is
@@ -24,8 +25,8 @@ struct RankerOptions {
   // Of a micro-batch. The engine computes kMicroBatchRows at a time: a larger batch only makes the
   // first of its requests wait for the last.
   int64_t batch_candidates_max = kMicroBatchRows;
-  double batch_wait_s = 0.0;             // that a request waits for others to join it
-  size_t queue_candidates_max = 65536;   // per worker
+  double batch_wait_s = 0.0;            // that a request waits for others to join it
+  size_t queue_candidates_max = 65536;  // per worker
   double queue_wait_max_s = 0.1;
   double degraded_from = 0.5;
   uint64_t degraded_events = 128;
@@ -42,6 +43,7 @@ struct RankerStats {
   bool degraded = false;
 
   uint64_t ranked = 0, candidates = 0, batches = 0;
+  uint64_t helped = 0;  // of ranked: by another worker than the user's own
   uint64_t refused = 0, expired = 0, cancelled = 0, failed = 0, degraded_answers = 0;
   uint64_t prefills = 0, extensions = 0, extensions_dropped = 0;
 };

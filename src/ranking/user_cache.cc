@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <limits>
+#include <thread>
 
 #include "base/check.h"
 
@@ -11,6 +13,7 @@ namespace {
 
 constexpr uint64_t kAll = std::numeric_limits<uint64_t>::max();
 constexpr size_t kEvictedKept = 4096;
+constexpr auto kUnusedPoll = std::chrono::microseconds(50);
 
 uint64_t NextVersion() {
   static std::atomic<uint64_t> versions{0};
@@ -19,20 +22,31 @@ uint64_t NextVersion() {
 
 }  // namespace
 
-UserCache::UserCache(std::shared_ptr<const ServedModel> model, const UserStore& store)
+UserCache::UserCache(std::shared_ptr<const ServedModel> model, const UserStore& store,
+                     std::shared_ptr<LockedCache> cache)
     : model_(std::move(model)),
       store_(store),
       has_history_(!model_->spec().channels.empty()),
-      version_(NextVersion()) {}
+      cache_(has_history_ ? std::move(cache) : nullptr),
+      version_(NextVersion()) {
+  GRAB_CHECK(!has_history_ || cache_ != nullptr);
+}
 
 StatusOr<std::unique_ptr<UserCache>> UserCache::Create(std::shared_ptr<const ServedModel> model,
-                                                       const UserStore& store, KvCache* cache) {
-  std::unique_ptr<UserCache> users(new UserCache(std::move(model), store));
-  GRAB_CHECK(!users->has_history_ || cache != nullptr);
-  users->cache_ = users->has_history_ ? cache : nullptr;
-  GRAB_ASSIGN_OR_RETURN(users->engine_,
-                        Engine::Create(*users->model_->packed, users->version_, users->cache_));
+                                                       const UserStore& store,
+                                                       std::shared_ptr<LockedCache> cache) {
+  std::unique_ptr<UserCache> users(new UserCache(std::move(model), store, std::move(cache)));
+  GRAB_ASSIGN_OR_RETURN(users->engine_, users->NewEngine());
   return users;
+}
+
+StatusOr<std::unique_ptr<Engine>> UserCache::NewEngine() const {
+  return Engine::Create(*model_->packed, version_, has_history_ ? cache_->kv.get() : nullptr);
+}
+
+void UserCache::WaitUntilUnused(uint64_t user) const {
+  const KvUser* cached = cache_->kv->Peek(version_, user);
+  while (cached != nullptr && KvCache::Pins(cached) > 0) std::this_thread::sleep_for(kUnusedPoll);
 }
 
 bool UserCache::IsCurrent(const Entry& entry, const std::optional<UserState>& state) const {
@@ -41,38 +55,63 @@ bool UserCache::IsCurrent(const Entry& entry, const std::optional<UserState>& st
          state->late_sequence <= entry.known.sequence;
 }
 
-StatusOr<HistoryKnown> UserCache::Acquire(uint64_t user, std::optional<uint64_t> events_max) {
-  if (!has_history_) return HistoryKnown();
+std::optional<AcquiredUser> UserCache::AcquireCurrent(uint64_t user) {
+  if (!has_history_) return AcquiredUser();
+  const std::unique_lock lock(cache_->mutex, std::try_to_lock);
+  if (!lock.owns_lock()) return std::nullopt;
+  const auto entry = entries_.find(user);
+  if (entry == entries_.end() || entry->second.known.degraded) return std::nullopt;
+  const StatusOr<std::optional<UserState>> state = store_.Find(user);
+  if (!state.ok() || !IsCurrent(entry->second, *state)) return std::nullopt;
+  if (state->has_value() && (*state)->sequence != entry->second.known.sequence) return std::nullopt;
+  if (!engine_->Pin(user).ok()) return std::nullopt;
+  return AcquiredUser{entry->second.known, cache_->kv->Peek(version_, user)};
+}
+
+void UserCache::Release(const AcquiredUser& user) const {
+  if (user.pinned != nullptr) KvCache::Unpin(user.pinned);
+}
+
+StatusOr<AcquiredUser> UserCache::Acquire(uint64_t user, std::optional<uint64_t> events_max) {
+  if (!has_history_) return AcquiredUser();
+  const std::scoped_lock lock(cache_->mutex);
+  return AcquireLocked(user, events_max);
+}
+
+StatusOr<AcquiredUser> UserCache::AcquireLocked(uint64_t user, std::optional<uint64_t> events_max) {
   GRAB_ASSIGN_OR_RETURN(const std::optional<UserState> state, store_.Find(user));
   if (engine_->Pin(user).ok()) {
+    KvUser* const cached = cache_->kv->Peek(version_, user);
+    KvCache::Unpin(cached);
     Entry& entry = entries_.at(user);
     const bool enough = events_max.has_value() || !entry.known.degraded;
     if (enough && IsCurrent(entry, state)) {
       const Status status = state.has_value() ? AppendNew(user, *state, entry) : absl::OkStatus();
-      if (status.ok()) return entry.known;
-      engine_->Unpin(user);
-      Drop(user);
-      return status;
+      if (!status.ok()) {
+        DropLocked(user);
+        return status;
+      }
+      KvCache::Pin(cached);
+      return AcquiredUser{entry.known, cached};
     }
-    engine_->Unpin(user);
   }
   GRAB_RETURN_IF_ERROR(ReadAnew(user, state, events_max));
-  KvUser* cached = cache_->Peek(version_, user);
+  KvUser* const cached = cache_->kv->Peek(version_, user);
   GRAB_CHECK(cached != nullptr);
-  cache_->Pin(cached);
-  return entries_.at(user).known;
-}
-
-void UserCache::Release(uint64_t user) {
-  if (has_history_) engine_->Unpin(user);
+  KvCache::Pin(cached);
+  return AcquiredUser{entries_.at(user).known, cached};
 }
 
 Status UserCache::Extend(uint64_t user) {
-  if (!has_history_ || !engine_->Cached(user)) return absl::OkStatus();
+  if (!has_history_) return absl::OkStatus();
+  const std::scoped_lock lock(cache_->mutex);
+  const KvUser* cached = cache_->kv->Peek(version_, user);
+  // One that is being read is extended when it is ranked next.
+  if (cached == nullptr || KvCache::Pins(cached) > 0) return absl::OkStatus();
   GRAB_ASSIGN_OR_RETURN(const std::optional<UserState> state, store_.Find(user));
   Entry& entry = entries_.at(user);
   if (!IsCurrent(entry, state)) {
-    Drop(user);
+    DropLocked(user);
     return absl::OkStatus();
   }
   return state.has_value() ? AppendNew(user, *state, entry) : absl::OkStatus();
@@ -80,6 +119,7 @@ Status UserCache::Extend(uint64_t user) {
 
 Status UserCache::AppendNew(uint64_t user, const UserState& state, Entry& entry) {
   if (state.sequence == entry.known.sequence) return absl::OkStatus();
+  WaitUntilUnused(user);
   UserEvents events;
   events.columns = MakeColumns(store_.schema());
   GRAB_RETURN_IF_ERROR(store_.Read(user, entry.newest, kAll, events));
@@ -94,7 +134,7 @@ Status UserCache::AppendNew(uint64_t user, const UserState& state, Entry& entry)
 
 Status UserCache::ReadAnew(uint64_t user, const std::optional<UserState>& state,
                            std::optional<uint64_t> events_max) {
-  Drop(user);
+  DropLocked(user);
   UserEvents events;
   events.columns = MakeColumns(store_.schema());
   if (state.has_value()) {
@@ -120,17 +160,14 @@ Status UserCache::ReadAnew(uint64_t user, const std::optional<UserState>& state,
 }
 
 void UserCache::ForgetEvicted() {
-  if (entries_.size() <= 2 * cache_->Stats().users + kEvictedKept) return;
+  if (entries_.size() <= 2 * cache_->kv->Stats().users + kEvictedKept) return;
   absl::erase_if(entries_, [this](const auto& entry) { return !engine_->Cached(entry.first); });
-}
-
-Status UserCache::Score(absl::Span<const ScoreRequest> requests, absl::Span<float> logits) {
-  return engine_->Score(requests, logits);
 }
 
 Status UserCache::ScorePast(const ScoreRequest& request, absl::Span<float> logits) {
   GRAB_CHECK(has_history_);
-  Drop(request.user);
+  const std::scoped_lock lock(cache_->mutex);
+  DropLocked(request.user);
   UserEvents events;
   events.columns = MakeColumns(store_.schema());
   GRAB_RETURN_IF_ERROR(store_.Read(request.user, std::nullopt, kAll, events));
@@ -148,9 +185,16 @@ Status UserCache::ScorePast(const ScoreRequest& request, absl::Span<float> logit
   return status;
 }
 
-void UserCache::Drop(uint64_t user) {
+void UserCache::DropLocked(uint64_t user) {
+  WaitUntilUnused(user);
   engine_->Drop(user);
   entries_.erase(user);
+}
+
+void UserCache::Drop(uint64_t user) {
+  if (!has_history_) return;
+  const std::scoped_lock lock(cache_->mutex);
+  DropLocked(user);
 }
 
 }  // namespace grab

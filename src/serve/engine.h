@@ -81,6 +81,12 @@ class Engine {
   // FailedPrecondition if a request is so old that what it may see is no longer cached.
   Status Score(absl::Span<const ScoreRequest> requests, absl::Span<float> logits);
 
+  // As Score, of users that the caller keeps pinned, one per request (null for a model without
+  // channels). Of the cache only these users are read: engines of several threads may do so at once
+  // while one of the threads changes other users.
+  Status ScorePinned(absl::Span<const ScoreRequest> requests, absl::Span<KvUser* const> users,
+                     absl::Span<float> logits);
+
   // A pinned user stays cached; every Pin needs its Unpin. NotFound if it is not cached: this is
   // the look-up that counts as a hit or a miss.
   Status Pin(uint64_t user);
@@ -117,7 +123,6 @@ class Engine {
 
   Status FindUsers(absl::Span<const ScoreRequest> requests);
   void UnpinUsers();
-  Status ScoreAll(absl::Span<const ScoreRequest> requests, absl::Span<float> logits);
   Status ScoreMicroBatch(int64_t rows, float* logits);
   Status FindVisible();
   void RunLayer(int64_t layer, int64_t rows);

@@ -22,7 +22,7 @@ Status Engine::Prefill(uint64_t user, const EventColumns& events, size_t begin, 
   GRAB_CHECK(begin <= end && end <= events.size());
   if (cache_ == nullptr) return absl::OkStatus();
   KvUser* old = cache_->Peek(version_, user);
-  if (old != nullptr && old->pins > 0) {
+  if (old != nullptr && KvCache::Pins(old) > 0) {
     return absl::FailedPreconditionError(absl::StrCat("user ", user, " is in use"));
   }
   if (old != nullptr) cache_->Erase(old);

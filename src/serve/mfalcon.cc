@@ -8,14 +8,8 @@
 namespace grab {
 
 Status Engine::Score(absl::Span<const ScoreRequest> requests, absl::Span<float> logits) {
-  size_t candidates = 0;
-  for (const ScoreRequest& request : requests) {
-    GRAB_CHECK(request.begin <= request.end && request.end <= request.events->size());
-    candidates += request.end - request.begin;
-  }
-  GRAB_CHECK(logits.size() == candidates * model_.spec().tasks.size());
   Status status = FindUsers(requests);
-  if (status.ok()) status = ScoreAll(requests, logits);
+  if (status.ok()) status = ScorePinned(requests, users_, logits);
   UnpinUsers();
   return status;
 }
@@ -44,7 +38,15 @@ void Engine::UnpinUsers() {
   users_.clear();
 }
 
-Status Engine::ScoreAll(absl::Span<const ScoreRequest> requests, absl::Span<float> logits) {
+Status Engine::ScorePinned(absl::Span<const ScoreRequest> requests, absl::Span<KvUser* const> users,
+                           absl::Span<float> logits) {
+  GRAB_CHECK(users.size() == requests.size());
+  size_t candidates = 0;
+  for (const ScoreRequest& request : requests) {
+    GRAB_CHECK(request.begin <= request.end && request.end <= request.events->size());
+    candidates += request.end - request.begin;
+  }
+  GRAB_CHECK(logits.size() == candidates * model_.spec().tasks.size());
   float* out = logits.data();
   int64_t rows = 0;
   const auto flush = [&] {
@@ -59,7 +61,7 @@ Status Engine::ScoreAll(absl::Span<const ScoreRequest> requests, absl::Span<floa
     for (size_t candidate = requests[i].begin; candidate < requests[i].end;) {
       const int64_t count =
           std::min(rows_max_ - rows, static_cast<int64_t>(requests[i].end - candidate));
-      segments_.push_back({users_[i], &requests[i], candidate, rows, count});
+      segments_.push_back({users[i], &requests[i], candidate, rows, count});
       rows += count;
       candidate += static_cast<size_t>(count);
       if (rows == rows_max_) GRAB_RETURN_IF_ERROR(flush());

@@ -177,6 +177,35 @@ TEST_P(RankerTest, RanksThePast) {
   }
 }
 
+// Few users under many requests at once, while their histories grow: idle workers score for busy
+// ones, and every score is that of a state between what was known when it was asked and answered.
+TEST(RankerTest, WorkersHelpEachOther) {
+  RankerOptions options;
+  options.workers = 3;
+  options.queue_wait_max_s = 60.0;
+  options.batch_candidates_max = 1;
+  World world(options, 11, 1, 80);
+  world.SpreadTimes();
+  const auto model = Served(6, 1);
+  ASSERT_TRUE(world.ranker().SetModel(0, model).ok());
+  auto expected = ScoreAll(model->loaded.model, world.block());
+  size_t ranked = 0;
+  for (const Step& step : StepsOf(world.block())) {
+    if (step.is_event) {
+      world.Observe(step.user, step.row);
+      continue;
+    }
+    std::vector<std::future<RankResult>> results;
+    for (int i = 0; i < 40; ++i) results.push_back(world.Rank(step.user, step.row));
+    for (auto& result : results) {
+      ExpectScores(result.get(), expected[world.block().events.event_id[step.row]]);
+      ++ranked;
+    }
+  }
+  EXPECT_GT(ranked, 200u);
+  EXPECT_GT(world.ranker().Stats().helped, 10u);
+}
+
 INSTANTIATE_TEST_SUITE_P(Workers, RankerTest, ::testing::Values(1, 3));
 
 TEST(RankerTest, LateEventsAndErasureAreSeen) {
