@@ -1,5 +1,7 @@
 #include "ranking/rank_worker.h"
 
+#include <sched.h>
+
 #include <algorithm>
 #include <cmath>
 
@@ -212,6 +214,9 @@ RankWorker::Work RankWorker::Take() {
 }
 
 void RankWorker::Loop() {
+  // Scoring takes milliseconds on end; who reads and answers requests comes first when it wakes.
+  const sched_param batch{};
+  sched_setscheduler(0, SCHED_BATCH, &batch);
   for (;;) {
     Work work = Take();
     if (work.stop) break;
