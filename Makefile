@@ -1,10 +1,11 @@
-# make demo [DATA=dir] [SEEDS=1,2,3] [CONFIG=file]   install what is missing, build, run the main job into runs/demo
+# make demo [DATA=dir] [SEEDS=1,2,3] [CONFIG=file]   install what is missing, build, run the main job into runs/demo, serve its model
 # make test [PRESET=ci]                                install what is missing, build, run the tests and the checks of the tree
 # make test-all      also the tests labelled slow      make bench     build, measure, write bench.json
 # make bench-training [DATA=kuairand_dir]              build, compare ways of training, kill runs, write training.json
 # make bench-serve [DATA=kuairand_dir]                 build, load a server, kill it, replay a log through it, write serve.json
 # make evidence DATA=dir [SEEDS=1,2,3,4,5]            build, compare all models, write evidence.json
 # make asan | tsan   the tests under sanitizers        make check     every scripts/check-*
+# make install [PREFIX=/usr/local] [DESTDIR=dir]       build and install binaries, configs, documentation, the systemd unit
 # make build | format | clean
 # Tests that need the data sets look in GRAB_DATA (a folder that holds them) and are skipped without it.
 PRESET ?= release
@@ -14,17 +15,22 @@ SEEDS ?=
 CONFIG ?=
 SETUP_FLAGS ?=
 CTEST_FLAGS ?=
+PREFIX ?= /usr/local
 TREE_CHECKS := check-tests check-arrows check-names check-ldd
 DEV_CHECKS := check-format check-tidy
 BUILD_DIR = build/$(PRESET)
 
-.PHONY: demo test test-all bench bench-training bench-serve evidence build configure setup setup-dev format asan tsan check clean $(TREE_CHECKS) $(DEV_CHECKS)
+.PHONY: install demo test test-all bench bench-training bench-serve evidence build configure setup setup-dev format asan tsan check clean $(TREE_CHECKS) $(DEV_CHECKS)
 
 setup:
 	@scripts/setup $(SETUP_FLAGS)
 
 setup-dev:
 	@scripts/setup --dev
+
+install: override PRESET := release
+install: build
+	@cmake --install build/release --prefix '$(PREFIX)'
 
 configure: setup
 	@cmake --preset $(PRESET)
@@ -35,7 +41,7 @@ build: configure
 demo: override PRESET := release
 demo: setup
 	@cmake --preset $(PRESET)
-	@cmake --build --preset $(PRESET) -j $(JOBS) --target grab grab-train
+	@cmake --build --preset $(PRESET) -j $(JOBS) --target grab grab-train grab-serve grab-client
 	@CONFIG='$(CONFIG)' scripts/demo '$(DATA)' '$(SEEDS)'
 
 test: CTEST_FLAGS += -LE slow
