@@ -7,7 +7,7 @@
 #include <string>
 
 #include "base/status.h"
-#include "grab.grpc.pb.h"
+#include "proto/grab.grpc.pb.h"
 
 namespace grab {
 

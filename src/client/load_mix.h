@@ -8,7 +8,7 @@
 
 #include "base/rng.h"
 #include "data/timeline.h"
-#include "grab.pb.h"
+#include "proto/grab.pb.h"
 
 namespace grab {
 

@@ -8,7 +8,7 @@
 #include <mutex>
 
 #include "absl/strings/match.h"
-#include "grab.grpc.pb.h"
+#include "proto/grab.grpc.pb.h"
 
 namespace grab {
 namespace {

@@ -7,7 +7,7 @@
 #include <string>
 
 #include "base/status.h"
-#include "grab.pb.h"
+#include "proto/grab.pb.h"
 #include "ranking/ranker.h"
 #include "server/metrics.h"
 #include "server/observe_writer.h"

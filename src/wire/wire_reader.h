@@ -10,7 +10,7 @@
 #include "absl/strings/string_view.h"
 #include "base/status.h"
 #include "data/timeline.h"
-#include "grab.pb.h"
+#include "proto/grab.pb.h"
 #include "state/catalogue.h"
 #include "state/user_store.h"
 

@@ -5,7 +5,7 @@
 
 #include "absl/strings/string_view.h"
 #include "data/timeline.h"
-#include "grab.pb.h"
+#include "proto/grab.pb.h"
 #include "state/user_store.h"
 
 namespace grab {

@@ -5,7 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/hash.h"
-#include "grab.grpc.pb.h"
+#include "proto/grab.grpc.pb.h"
 #include "support/running_server.h"
 
 namespace grab {
