@@ -100,20 +100,17 @@ void RankWorker::SetPeers(const std::vector<std::unique_ptr<RankWorker>>& peers)
 void RankWorker::Submit(RankJob job) {
   const SteadyTime now = Now();
   RankResult refused;
-  bool busy = false;
-  {
-    const std::scoped_lock lock(mutex_);
-    refused.status = Admit(job.candidates.size(), job.deadline, now);
-    if (refused.status.ok()) {
-      queued_candidates_ += job.candidates.size();
-      queue_.push_back({std::move(job), now});
-      busy = !idle_;
-    }
-  }
+  std::unique_lock lock(mutex_);
+  refused.status = Admit(job.candidates.size(), job.deadline, now);
   if (!refused.status.ok()) {
+    lock.unlock();
     ++refused_;
     return job.done(std::move(refused));
   }
+  queued_candidates_ += job.candidates.size();
+  queue_.push_back({std::move(job), now});
+  const bool busy = !idle_;
+  lock.unlock();
   wake_.notify_one();
   if (!busy) return;
   for (RankWorker* peer : peers_) {

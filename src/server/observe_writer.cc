@@ -21,25 +21,26 @@ size_t ObserveWriter::queued_events() const {
   return queued_events_;
 }
 
+Status ObserveWriter::Admit(size_t events) const {
+  if (stop_) return absl::UnavailableError("the server is stopping");
+  if (queued_events_ == 0 || queued_events_ + events <= options_.queue_events_max) {
+    return absl::OkStatus();
+  }
+  return absl::ResourceExhaustedError(
+      absl::StrCat("past capacity: ", queued_events_, " events wait to be written"));
+}
+
 void ObserveWriter::Submit(WireEvents events, Done done) {
-  Status refused;
-  {
-    const std::scoped_lock lock(mutex_);
-    if (stop_) {
-      refused = absl::UnavailableError("the server is stopping");
-    } else if (queued_events_ > 0 && queued_events_ + events.size() > options_.queue_events_max) {
-      refused = absl::ResourceExhaustedError(
-          absl::StrCat("past capacity: ", queued_events_, " events wait to be written"));
-    } else {
-      queued_events_ += events.size();
-      queue_.push_back({std::move(events), std::move(done)});
-    }
+  std::unique_lock lock(mutex_);
+  const Status admitted = Admit(events.size());
+  if (!admitted.ok()) {
+    lock.unlock();
+    return done(admitted, events, {});
   }
-  if (refused.ok()) {
-    wake_.notify_one();
-  } else {
-    done(refused, events, {});
-  }
+  queued_events_ += events.size();
+  queue_.push_back({std::move(events), std::move(done)});
+  lock.unlock();
+  wake_.notify_one();
 }
 
 void ObserveWriter::Loop() {

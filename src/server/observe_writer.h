@@ -44,6 +44,7 @@ class ObserveWriter {
     WireEvents events;
     Done done;
   };
+  Status Admit(size_t events) const;
   void Loop();
   std::vector<Queued> Take();  // empty: stop
   void Write(std::vector<Queued> batch);
