@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -38,6 +39,8 @@ StatusOr<std::unique_ptr<ServerProcess>> ServerProcess::Start(const std::string&
   if (log < 0) return FileError(log_file, "create", errno);
   const pid_t child = ::fork();
   if (child == 0) {
+    // Whatever becomes of us, no server is left behind.
+    ::prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (::dup2(log, 1) < 0 || ::dup2(log, 2) < 0) ::_exit(126);
     ::execv(argv[0], argv.data());
     ::_exit(127);
