@@ -22,6 +22,7 @@ struct ServingOptions {
   int swaps = 100;
   uint64_t stored_users = 1'000'000;
   int kills = 30;
+  double soak_s = 0.0;  // 0: none
 };
 
 // The model of `options` released under work_dir/models, its users stored under work_dir/state.
@@ -37,6 +38,8 @@ StatusOr<std::unique_ptr<Workload>> MakeWorkload(const ServingOptions& options);
 // observe_per_second, memory_per_user_bytes.
 StatusOr<std::vector<Figure>> MeasureLoad(const ServingOptions& options, const Workload& workload,
                                           std::string& table);
+// soak_rss_growth, soak_unanswered.
+StatusOr<std::vector<Figure>> MeasureSoak(const ServingOptions& options, const Workload& workload);
 // dropped_requests_during_swap.
 StatusOr<Figure> MeasureSwaps(const ServingOptions& options, const Workload& workload);
 // restart_to_ready_seconds.

@@ -5,135 +5,21 @@
 #include "absl/strings/str_format.h"
 #include "base/clock.h"
 #include "base/file.h"
-#include "base/hash.h"
-#include "base/unix_time.h"
 #include "bench/serving/cases.h"
+#include "bench/serving/load_bench.h"
 #include "bench/serving/server_process.h"
 #include "checkpoint/checkpoint.h"
 #include "checkpoint/model_files.h"
-#include "client/load.h"
 
 namespace grab::bench {
 namespace {
 
 constexpr double kFirstRate = 60.0;
 constexpr double kRateStep = 1.3;
-constexpr double kKeptUp = 0.95;       // of what is offered
-constexpr double kObserveShare = 0.1;  // events per ranked request
-constexpr int kObserveThreads = 32;
-constexpr int kObserveEventsPerCall = 16;
-
-// A server with all users cached, and what it is loaded with.
-class LoadBench {
- public:
-  LoadBench(const ServingOptions& options, const Workload& workload)
-      : options_(options),
-        workload_(workload),
-        mix_(workload.world->spec.tokens.schema, workload.blocks,
-             {.candidates = static_cast<int>(options.candidates), .item_ids_only = true}) {}
-
-  Status Start() {
-    GRAB_ASSIGN_OR_RETURN(
-        server_,
-        ServerProcess::Start(options_.serve_binary,
-                             {"--model", workload_.models_dir, "--state", workload_.state_dir,
-                              "--workers", absl::StrCat(options_.workers), "--cache-mb", "4096"},
-                             JoinPath(options_.work_dir, "server.log")));
-    ConnectOptions connect;
-    connect.target = server_->grpc_target();
-    GRAB_ASSIGN_OR_RETURN(connection_, Connection::Open(connect));
-    rss_before_ = server_->RssBytes();
-    GRAB_RETURN_IF_ERROR(PutItems());
-    return RankEveryUser();
-  }
-
-  // Bytes of the process per user whose history is cached.
-  double BytesPerUser() const {
-    return static_cast<double>(rss_after_ - rss_before_) / static_cast<double>(options_.users);
-  }
-
-  LoadResult Load(double rate, double seconds) {
-    LoadOptions load;
-    load.ranks_per_s = rate;
-    load.observes_per_s = kObserveShare * rate;
-    load.seconds = seconds;
-    load.seed = ++seed_;
-    return RunLoad(*connection_, mix_, load);
-  }
-
-  // Events per second that are acknowledged as durable, closed-loop.
-  StatusOr<double> ObserveRate() {
-    std::atomic<bool> stop{false};
-    std::atomic<uint64_t> acknowledged{0}, failed{0};
-    std::vector<std::thread> threads;
-    const Stopwatch watch;
-    for (int t = 0; t < kObserveThreads; ++t) {
-      threads.emplace_back([&, t] {
-        const auto stub = connection_->NewStub();
-        Rng rng(++seed_, HashId(t));
-        while (!stop) {
-          v1::ObserveRequest request;
-          for (int e = 0; e < kObserveEventsPerCall; ++e) {
-            const v1::ObserveRequest one = mix_.Observe(UnixMs(), rng.Next() | 1, rng);
-            *request.add_events() = one.events(0);
-            request.mutable_events(e)->set_user_id(absl::StrCat("observed", rng.Below(10000)));
-          }
-          grpc::ClientContext context;
-          connection_->Prepare(10.0, context);
-          v1::ObserveResponse response;
-          if (stub->Observe(&context, request, &response).ok()) {
-            acknowledged += kObserveEventsPerCall;
-          } else {
-            ++failed;
-          }
-        }
-      });
-    }
-    std::this_thread::sleep_for(std::chrono::duration<double>(options_.seconds));
-    stop = true;
-    for (std::thread& thread : threads) thread.join();
-    if (failed > 0)
-      return absl::InternalError(absl::StrCat(failed.load(), " Observe calls failed"));
-    return static_cast<double>(acknowledged) / watch.Seconds();
-  }
-
-  Status Stop() { return server_->Stop(); }
-
- private:
-  Status PutItems() {
-    const auto stub = v1::Admin::NewStub(
-        grpc::CreateChannel(server_->admin_grpc_target(), grpc::InsecureChannelCredentials()));
-    for (const v1::PutItemsRequest& request : mix_.Items()) {
-      grpc::ClientContext context;
-      connection_->Prepare(30.0, context);
-      v1::PutItemsResponse response;
-      GRAB_RETURN_IF_ERROR(FromGrpc(stub->PutItems(&context, request, &response)));
-    }
-    return absl::OkStatus();
-  }
-
-  Status RankEveryUser() {
-    for (const std::string& user : workload_.blocks[0].user_id) {
-      v1::RankRequest request;
-      request.set_user_id(user);
-      request.add_candidates();
-      v1::RankResponse response;
-      grpc::ClientContext context;
-      connection_->Prepare(30.0, context);
-      GRAB_RETURN_IF_ERROR(FromGrpc(connection_->grab().Rank(&context, request, &response)));
-    }
-    rss_after_ = server_->RssBytes();
-    return absl::OkStatus();
-  }
-
-  const ServingOptions& options_;
-  const Workload& workload_;
-  const LoadMix mix_;
-  std::unique_ptr<ServerProcess> server_;
-  std::unique_ptr<Connection> connection_;
-  int64_t rss_before_ = 0, rss_after_ = 0;
-  std::atomic<uint64_t> seed_{kSeed};
-};
+constexpr double kKeptUp = 0.95;  // of what is offered
+constexpr double kSoakRate = 150.0;
+constexpr double kSoakSlice_s = 10.0;
+constexpr double kSoakWarm = 0.2;  // of its time
 
 std::string RowOf(double rate, const LoadResult& result) {
   return absl::StrFormat("| %.0f | %.1f | %.2f | %.2f | %.2f | %.2f | %d | %d | %d | %d |\n", rate,
@@ -201,6 +87,38 @@ StatusOr<std::vector<Figure>> MeasureLoad(const ServingOptions& options, const W
   add({"memory_per_user_bytes", "bytes", {bench.BytesPerUser()}},
       "growth of the process over the users that were cached");
   GRAB_RETURN_IF_ERROR(bench.Stop());
+  return figures;
+}
+
+StatusOr<std::vector<Figure>> MeasureSoak(const ServingOptions& options, const Workload& workload) {
+  LoadBench bench(options, workload);
+  GRAB_RETURN_IF_ERROR(bench.Start());
+  uint64_t answered = 0, unanswered = 0;
+  double rss_warm = 0.0;
+  const Stopwatch watch;
+  while (watch.Seconds() < options.soak_s) {
+    const LoadResult result = bench.Load(kSoakRate, kSoakSlice_s);
+    answered += result.rank.ok;
+    unanswered += result.rank.due - result.rank.ok;
+    if (rss_warm == 0.0 && watch.Seconds() >= kSoakWarm * options.soak_s) {
+      rss_warm = static_cast<double>(bench.RssBytes());
+    }
+  }
+  const double rss = static_cast<double>(bench.RssBytes());
+  GRAB_RETURN_IF_ERROR(bench.Stop());
+  std::vector<Figure> figures;
+  for (const auto& [name, unit, value] :
+       {std::tuple{"soak_rss_growth", "of memory", rss / rss_warm - 1.0},
+        {"soak_unanswered", "requests", double(unanswered)}}) {
+    Figure figure = Single({name, unit, {value}});
+    figure.conditions = absl::StrFormat(
+        "%.0f s at %.0f ranks/s with events; %d answered; memory of the process at the end, %.0f "
+        "MiB, over that after "
+        "a fifth of the time",
+        options.soak_s, kSoakRate, answered, rss / (1 << 20));
+    figure.section = "Serving";
+    figures.push_back(std::move(figure));
+  }
   return figures;
 }
 

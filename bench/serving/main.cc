@@ -37,6 +37,11 @@ Status Run(Options options) {
     Say("load");
     GRAB_ASSIGN_OR_RETURN(figures, MeasureLoad(serving, *workload, table));
   }
+  if (serving.soak_s > 0.0) {
+    Say("soak");
+    GRAB_ASSIGN_OR_RETURN(std::vector<Figure> soak, MeasureSoak(serving, *workload));
+    std::move(soak.begin(), soak.end(), std::back_inserter(figures));
+  }
   if (serving.swaps > 0) {
     Say("swaps");
     GRAB_ASSIGN_OR_RETURN(Figure figure, MeasureSwaps(serving, *workload));
@@ -93,6 +98,8 @@ int Main(int argc, char** argv) {
   app.add_option("--stored-users", serving.stored_users, "Of the restarted server; 0: not")
       ->capture_default_str();
   app.add_option("--kills", serving.kills, "kill -9 under load; 0: none")->capture_default_str();
+  app.add_option("--soak-s", serving.soak_s, "Seconds of steady load with memory watched; 0: none")
+      ->capture_default_str();
   app.add_flag("!--no-load", options.load, "Leave rates and latencies out");
   try {
     app.parse(argc, argv);
