@@ -184,7 +184,7 @@ RankWorker::Work RankWorker::Take() {
   idle_ = true;
   wake_.wait(lock, [this] { return HasWork(); });
   idle_ = false;
-  work.help = std::exchange(help_, false);
+  help_ = false;
   const auto batch_is_full = [this] {
     return stop_ || queued_candidates_ >= static_cast<size_t>(options_.batch_candidates_max);
   };
@@ -226,7 +226,7 @@ void RankWorker::Loop() {
     Serve(std::move(work.jobs));
     if (!cold_.empty()) ServeCold();
     if (work.extend.has_value()) Extend(*work.extend);
-    if (work.help) HelpOthers();
+    HelpOthers();
     PublishStats();
   }
   const std::scoped_lock lock(mutex_);

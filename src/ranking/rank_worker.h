@@ -79,7 +79,6 @@ class RankWorker {
     std::vector<Queued> jobs;
     std::vector<uint64_t> forget;
     std::optional<uint64_t> extend;
-    bool help = false;
     bool stop = false;
   };
 
