@@ -3,9 +3,9 @@
 #include <nlohmann/json.hpp>
 
 #include "base/file.h"
+#include "bench/run_grab.h"
 #include "bench/serving/server_process.h"
 #include "checkpoint/model_files.h"
-#include "cli/process.h"
 #include "client/replay_log.h"
 #include "eval/metrics.h"
 
@@ -13,14 +13,6 @@ namespace grab::bench {
 namespace {
 
 constexpr int kConnections = 16;
-
-Status RunGrab(std::vector<std::string> arguments) {
-  GRAB_ASSIGN_OR_RETURN(const std::string grab, FindBinary("grab", "GRAB_BUILD_TRAIN"));
-  arguments.insert(arguments.begin(), grab);
-  GRAB_ASSIGN_OR_RETURN(const int code, RunProcess(arguments));
-  if (code == 0) return absl::OkStatus();
-  return absl::InternalError(absl::StrCat("grab ", arguments[1], " ended with exit code ", code));
-}
 
 StatusOr<double> AucOf(const ScoreTable& scores) {
   std::vector<double> p;

@@ -8,6 +8,7 @@
 #include "base/file.h"
 #include "bench/machine.h"
 #include "bench/report.h"
+#include "bench/run_grab.h"
 #include "bench/training/curves.h"
 #include "bench/training/kills.h"
 #include "bench/training/modes.h"
@@ -27,14 +28,6 @@ struct Options {
   bool modes = true;
   LargeTable table;
 };
-
-Status RunGrab(std::vector<std::string> arguments) {
-  GRAB_ASSIGN_OR_RETURN(const std::string grab, FindBinary("grab", "GRAB_BUILD_TRAIN"));
-  arguments.insert(arguments.begin(), grab);
-  GRAB_ASSIGN_OR_RETURN(const int code, RunProcess(arguments));
-  if (code == 0) return absl::OkStatus();
-  return absl::InternalError(absl::StrCat("grab ", arguments[1], " ended with exit code ", code));
-}
 
 struct DataSet {
   std::string name;
