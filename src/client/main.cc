@@ -8,8 +8,6 @@
 #include "checkpoint/model_files.h"
 #include "client/load.h"
 #include "client/replay_log.h"
-#include "config/config.h"
-#include "eval/metrics.h"
 
 namespace grab {
 namespace {

@@ -3,13 +3,12 @@
 #include <algorithm>
 #include <atomic>
 #include <limits>
-#include <mutex>
 #include <thread>
+#include <tuple>
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/container/flat_hash_set.h"
 #include "base/clock.h"
-#include "base/threads.h"
 #include "eval/score_split.h"
 #include "wire/wire_writer.h"
 

@@ -64,8 +64,10 @@ std::optional<AcquiredUser> UserCache::AcquireCurrent(uint64_t user) {
   const StatusOr<std::optional<UserState>> state = store_.Find(user);
   if (!state.ok() || !IsCurrent(entry->second, *state)) return std::nullopt;
   if (state->has_value() && (*state)->sequence != entry->second.known.sequence) return std::nullopt;
-  if (!engine_->Pin(user).ok()) return std::nullopt;
-  return AcquiredUser{entry->second.known, cache_->kv->Peek(version_, user)};
+  KvUser* const cached = cache_->kv->Find(version_, user);
+  if (cached == nullptr) return std::nullopt;
+  KvCache::Pin(cached);
+  return AcquiredUser{entry->second.known, cached};
 }
 
 void UserCache::Release(const AcquiredUser& user) const {
@@ -80,9 +82,7 @@ StatusOr<AcquiredUser> UserCache::Acquire(uint64_t user, std::optional<uint64_t>
 
 StatusOr<AcquiredUser> UserCache::AcquireLocked(uint64_t user, std::optional<uint64_t> events_max) {
   GRAB_ASSIGN_OR_RETURN(const std::optional<UserState> state, store_.Find(user));
-  if (engine_->Pin(user).ok()) {
-    KvUser* const cached = cache_->kv->Peek(version_, user);
-    KvCache::Unpin(cached);
+  if (KvUser* const cached = cache_->kv->Find(version_, user); cached != nullptr) {
     Entry& entry = entries_.at(user);
     const bool enough = events_max.has_value() || !entry.known.degraded;
     if (enough && IsCurrent(entry, state)) {

@@ -54,15 +54,15 @@ Status ReadMessage(const RdKafka::Message& message, v1::Event& event) {
 
 }  // namespace
 
-KafkaSource::KafkaSource(const KafkaOptions& options, const Parts& parts)
-    : options_(options), parts_(parts), source_("kafka:" + options.topic) {}
+KafkaSource::KafkaSource(const KafkaOptions& options, Parts parts)
+    : options_(options), parts_(std::move(parts)), source_("kafka:" + options.topic) {}
 
 StatusOr<std::unique_ptr<KafkaSource>> KafkaSource::Start(const KafkaOptions& options,
                                                           UserStore& store, const WireReader& wire,
-                                                          Ranker& ranker, Metrics& metrics,
-                                                          ServerLog& log) {
+                                                          Ranker& ranker, ServerLog& log,
+                                                          OnWritten on_written) {
   std::unique_ptr<KafkaSource> source(
-      new KafkaSource(options, {store, wire, ranker, metrics, log}));
+      new KafkaSource(options, {store, wire, ranker, log, std::move(on_written)}));
   GRAB_ASSIGN_OR_RETURN(source->consumer_, MakeConsumer(options));
   GRAB_RETURN_IF_ERROR(source->Assign());
   source->thread_ = std::thread([raw = source.get()] { raw->Loop(); });
@@ -161,7 +161,7 @@ void KafkaSource::Write(const Batch& batch) {
     status = parts_.store.AppendAll(events, absl::MakeSpan(outcomes), &batch.offsets);
   }
   if (!status.ok()) return;  // stopping: the next start reads the batch again
-  parts_.metrics.CountEvents(outcomes);
+  parts_.on_written(batch.events, outcomes);
   const std::scoped_lock lock(mutex_);
   for (size_t row = 0; row < outcomes.size(); ++row) {
     ++(outcomes[row] == AppendOutcome::kStored      ? stats_.stored

@@ -4,6 +4,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -12,7 +13,6 @@
 
 #include "base/status.h"
 #include "ranking/ranker.h"
-#include "server/metrics.h"
 #include "server/server_log.h"
 #include "state/user_store.h"
 #include "wire/wire_reader.h"
@@ -44,11 +44,14 @@ struct KafkaStats {
 // read, so one server reads a topic.
 class KafkaSource {
  public:
+  // Told of every write, by the reading thread.
+  using OnWritten = std::function<void(const WireEvents&, absl::Span<const AppendOutcome>)>;
+
   // Unavailable: the topic's partitions are not to be had within 10 s. All references must outlive
   // it.
   static StatusOr<std::unique_ptr<KafkaSource>> Start(const KafkaOptions& options, UserStore& store,
                                                       const WireReader& wire, Ranker& ranker,
-                                                      Metrics& metrics, ServerLog& log);
+                                                      ServerLog& log, OnWritten on_written);
   ~KafkaSource();
   KafkaSource(const KafkaSource&) = delete;
   KafkaSource& operator=(const KafkaSource&) = delete;
@@ -60,8 +63,8 @@ class KafkaSource {
     UserStore& store;
     const WireReader& wire;
     Ranker& ranker;
-    Metrics& metrics;
     ServerLog& log;
+    OnWritten on_written;
   };
   // What one write takes.
   struct Batch {
@@ -70,7 +73,7 @@ class KafkaSource {
     uint64_t refused = 0;
     size_t messages = 0;
   };
-  KafkaSource(const KafkaOptions& options, const Parts& parts);
+  KafkaSource(const KafkaOptions& options, Parts parts);
   Status Assign();
   void Loop();
   Batch Take();

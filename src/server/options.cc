@@ -113,7 +113,7 @@ void AddLimits(CLI::App& app, ServerOptions& options) {
       ->check(CLI::Range(1 << 10, 1 << 30));
   Option(app, "--time-ahead-s-max", limits.time_ahead_s_max,
          "How far ahead of this machine's clock a time may lie", kGroup)
-      ->check(CLI::NonNegativeNumber);
+      ->check(CLI::Range(int64_t{0}, int64_t{1'000'000'000}));
   Option(app, "--connections-max", options.connections_max, "HTTP connections per port", kGroup)
       ->check(CLI::Range(1, 1 << 20));
   Option(app, "--idle-timeout-s", options.idle_timeout_s, "After which an HTTP client is cut off",
@@ -147,9 +147,9 @@ void AddNetwork(CLI::App& app, ServeOptions& options) {
       ->group(kGroup);
 }
 
-Status ReadInto(const std::string& file, uint64_t bytes_max, std::string& out) {
+Status ReadPem(const std::string& file, std::string& out) {
   if (file.empty()) return absl::OkStatus();
-  GRAB_ASSIGN_OR_RETURN(out, ReadFile(file, bytes_max));
+  GRAB_ASSIGN_OR_RETURN(out, ReadFile(file, kPemBytesMax));
   if (!out.empty()) return absl::OkStatus();
   return absl::InvalidArgumentError(absl::StrCat(file, ": is empty"));
 }
@@ -170,10 +170,13 @@ void ServeOptions::Add(CLI::App& app) {
 
 StatusOr<ServerOptions> ServeOptions::Resolve() const {
   ServerOptions options = server;
-  GRAB_RETURN_IF_ERROR(ReadInto(tokens_file, kTokensBytesMax, options.tokens));
-  GRAB_RETURN_IF_ERROR(ReadInto(certificate_file, kPemBytesMax, options.tls.certificate));
-  GRAB_RETURN_IF_ERROR(ReadInto(key_file, kPemBytesMax, options.tls.key));
-  GRAB_RETURN_IF_ERROR(ReadInto(client_ca_file, kPemBytesMax, options.tls.client_ca));
+  if (!tokens_file.empty()) {
+    GRAB_ASSIGN_OR_RETURN(const std::string text, ReadFile(tokens_file, kTokensBytesMax));
+    GRAB_ASSIGN_OR_RETURN(options.access, Access::FromText(text, tokens_file));
+  }
+  GRAB_RETURN_IF_ERROR(ReadPem(certificate_file, options.tls.certificate));
+  GRAB_RETURN_IF_ERROR(ReadPem(key_file, options.tls.key));
+  GRAB_RETURN_IF_ERROR(ReadPem(client_ca_file, options.tls.client_ca));
   if (options.tls.certificate.empty() != options.tls.key.empty()) {
     return absl::InvalidArgumentError("--tls-certificate and --tls-key go together");
   }

@@ -41,10 +41,7 @@ StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& options, Se
 Server::~Server() { Stop(); }
 
 Status Server::CheckOptions() {
-  if (!options_.tokens.empty()) {
-    GRAB_ASSIGN_OR_RETURN(access_, Access::FromText(options_.tokens, "tokens"));
-  }
-  if (access_.open() && !IsLoopback(options_.address) && !options_.allow_anonymous) {
+  if (options_.access.open() && !IsLoopback(options_.address) && !options_.allow_anonymous) {
     return absl::InvalidArgumentError(
         absl::StrCat("address ", options_.address,
                      " is reachable from elsewhere: give it --tokens, or say --allow-anonymous"));
@@ -90,8 +87,12 @@ Status Server::StartModels(std::vector<std::shared_ptr<const ServedModel>> model
 
 Status Server::StartKafka() {
   if (options_.kafka.brokers.empty()) return absl::OkStatus();
-  GRAB_ASSIGN_OR_RETURN(kafka_, KafkaSource::Start(options_.kafka, *store_, service_->wire(),
-                                                   *ranker_, *metrics_, log_));
+  GRAB_ASSIGN_OR_RETURN(
+      kafka_, KafkaSource::Start(
+                  options_.kafka, *store_, service_->wire(), *ranker_, log_,
+                  [this](const WireEvents& events, absl::Span<const AppendOutcome> outcomes) {
+                    service_->CountWritten(events, outcomes);
+                  }));
   return absl::OkStatus();
 }
 
@@ -111,7 +112,7 @@ StatusOr<int> Server::ListenGrpc(int port, Port which) {
   options.tls = options_.tls;
   options.message_bytes_max = options_.message_bytes_max;
   GRAB_ASSIGN_OR_RETURN(std::unique_ptr<GrpcServer> server,
-                        GrpcServer::Start(options, which, *service_, access_));
+                        GrpcServer::Start(options, which, *service_, options_.access));
   server->SetServing(false);
   grpc_.push_back(std::move(server));
   return grpc_.back()->port();
@@ -128,7 +129,8 @@ StatusOr<int> Server::ListenHttp(int port, Port which) {
   options.certificate_pem = options_.tls.certificate;
   options.key_pem = options_.tls.key;
   options.client_ca_pem = options_.tls.client_ca;
-  routes_.push_back(std::make_unique<HttpRoutes>(which, *service_, access_, *metrics_, ready_));
+  routes_.push_back(
+      std::make_unique<HttpRoutes>(which, *service_, options_.access, *metrics_, ready_));
   GRAB_ASSIGN_OR_RETURN(std::unique_ptr<HttpServer> server,
                         HttpServer::Start(options, [routes = routes_.back().get()](
                                                        HttpRequest request, const HttpDone& done) {
@@ -156,6 +158,8 @@ void Server::AddGauges() {
   add("grab_degraded", "1 under pressure", [](const auto& s) { return s.degraded ? 1 : 0; });
   add("grab_ranked", "Requests ranked", [](const auto& s) { return s.ranked; });
   add("grab_ranked_candidates", "Candidates scored", [](const auto& s) { return s.candidates; });
+  add("grab_helped", "Requests ranked by another worker than the user's own",
+      [](const auto& s) { return s.helped; });
   add("grab_batches", "Micro-batches; requests per batch is the batch size",
       [](const auto& s) { return s.batches; });
   add("grab_refused", "Requests refused past capacity", [](const auto& s) { return s.refused; });

@@ -40,7 +40,7 @@ struct ServerOptions {
   int grpc_port = 7080, http_port = 7081;
   int admin_grpc_port = 7082, admin_http_port = 7083;
   TlsOptions tls;
-  std::string tokens;            // Access::FromText; empty: no token is needed
+  Access access;                 // open: no token is needed
   bool allow_anonymous = false;  // without tokens on an address beyond this machine
   int message_bytes_max = 4 << 20;
   uint32_t connections_max = 4096;
@@ -82,7 +82,6 @@ class Server {
 
   const ServerOptions options_;
   ServerLog& log_;
-  Access access_;
   std::atomic<bool> ready_{false};
   int ports_[4] = {-1, -1, -1, -1};
   double ready_s_ = 0.0;

@@ -171,6 +171,11 @@ void Service::AddFeedback(const WireEvents& events, absl::Span<const AppendOutco
   }
 }
 
+void Service::CountWritten(const WireEvents& events, absl::Span<const AppendOutcome> outcomes) {
+  parts_.metrics.CountEvents(outcomes);
+  AddFeedback(events, outcomes);
+}
+
 void Service::Observe(const v1::ObserveRequest& request, v1::ObserveResponse& response,
                       CallContext call, Done done) {
   done = Counted("Observe", std::move(done));
@@ -184,9 +189,8 @@ void Service::Observe(const v1::ObserveRequest& request, v1::ObserveResponse& re
                                          const Status& status, const WireEvents& written,
                                          absl::Span<const AppendOutcome> outcomes) {
     if (status.ok()) {
-      AddFeedback(written, outcomes);
+      CountWritten(written, outcomes);
       for (const AppendOutcome outcome : outcomes) response.add_outcomes(OutcomeOf(outcome));
-      parts_.metrics.CountEvents(outcomes);
       parts_.metrics.AddSeconds(Stage::kCommit, SecondsSince(begun));
     }
     done(status);

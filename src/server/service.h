@@ -21,7 +21,7 @@ namespace grab {
 
 struct ServiceOptions {
   WireLimits limits;
-  std::string item_field, user_field;  // server/wire.h
+  std::string item_field, user_field;  // wire/wire_reader.h
   double arm_b_fraction = 0.0;         // of users that arm b answers
   ObserveWriterOptions observe;
   size_t recent_scores = 1 << 20;  // predictions kept for the live PCOC; 0: none
@@ -66,6 +66,9 @@ class Service {
                Done done);
 
   const WireReader& wire() const { return wire_; }
+  // Counts events that another source has written, and compares their labels with what was
+  // predicted.
+  void CountWritten(const WireEvents& events, absl::Span<const AppendOutcome> outcomes);
 
   // What was refused of an arm's releases, for GetStatus; empty: nothing.
   void SetRefused(size_t arm, std::string reason);

@@ -3,7 +3,6 @@
 #include <cmath>
 #include <limits>
 
-#include "absl/strings/str_join.h"
 #include "base/hash.h"
 #include "config/nearest.h"
 #include "state/event_record.h"
@@ -218,7 +217,7 @@ Status WireReader::AppendValue(const FieldSchema& field, const v1::Value& value,
       if (!value.has_number() && !value.has_integer()) return Wrong("a number", kind);
       const double number =
           value.has_number() ? value.number() : static_cast<double>(value.integer());
-      if (!std::isfinite(static_cast<float>(number))) {
+      if (!(std::abs(number) <= double{std::numeric_limits<float>::max()})) {
         return Wrong("a finite number", absl::StrCat(number));
       }
       out.numbers.push_back(static_cast<float>(number));

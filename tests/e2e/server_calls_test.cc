@@ -137,7 +137,8 @@ TEST_F(ServerCallsTest, NamesWhatIsWrong) {
 }
 
 TEST_F(ServerCallsTest, AsksForTokens) {
-  running_.options().tokens = absl::StrCat(kAdmin, " rank,observe,admin\n", kRanks, " rank\n");
+  running_.options().access =
+      *Access::FromText(absl::StrCat(kAdmin, " rank,observe,admin\n", kRanks, " rank\n"), "tokens");
   Start();
   const std::string rank = R"({"user_id": "u", "candidates": [{}]})";
   const std::string ranks = absl::StrCat("Authorization: Bearer ", kRanks, "\r\n");

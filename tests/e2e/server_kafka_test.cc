@@ -52,7 +52,7 @@ class MockKafka {
 
 class KafkaTest : public ::testing::Test {
  protected:
-  KafkaTest() : schema_(*Schema::FromConfig(testing::MakeConfig())), metrics_(schema_.tasks) {}
+  KafkaTest() : schema_(*Schema::FromConfig(testing::MakeConfig())) {}
 
   void Open() {
     source_.reset();
@@ -69,7 +69,7 @@ class KafkaTest : public ::testing::Test {
     options.brokers = brokers;
     options.topic = kTopic;
     options.batch_events_max = 50;
-    auto source = KafkaSource::Start(options, *store_, *wire_, *ranker_, metrics_, log_);
+    auto source = KafkaSource::Start(options, *store_, *wire_, *ranker_, log_, on_written_);
     if (source.ok()) source_ = *std::move(source);
     return source.status();
   }
@@ -87,7 +87,12 @@ class KafkaTest : public ::testing::Test {
 
   TempDir dir_;
   Schema schema_;
-  Metrics metrics_;
+  uint64_t written_ = 0;
+  KafkaSource::OnWritten on_written_ = [this](const WireEvents& events,
+                                              absl::Span<const AppendOutcome> outcomes) {
+    EXPECT_EQ(events.size(), outcomes.size());
+    written_ += events.size();
+  };
   ServerLog log_{[](absl::string_view) {}, 1};
   std::unique_ptr<UserStore> store_;
   std::unique_ptr<Catalogue> catalogue_;
@@ -147,6 +152,7 @@ TEST_F(KafkaTest, ReadsJson) {
   Open();
   ASSERT_TRUE(Start(kafka.brokers()).ok());
   ASSERT_TRUE(WaitFor(1));
+  EXPECT_EQ(written_, 1u);
   EXPECT_EQ((*store_->Find(HashId("u")))->newest_known_ms, 7);
 }
 
@@ -157,7 +163,7 @@ TEST_F(KafkaTest, SaysWhatIsMissing) {
   options.topic = kTopic;
   options.more = {{"no.such.setting", "1"}};
   EXPECT_TRUE(absl::IsInvalidArgument(
-      KafkaSource::Start(options, *store_, *wire_, *ranker_, metrics_, log_).status()));
+      KafkaSource::Start(options, *store_, *wire_, *ranker_, log_, on_written_).status()));
 }
 
 }  // namespace

@@ -177,8 +177,8 @@ TEST_P(RankerTest, RanksThePast) {
   }
 }
 
-// Few users under many requests at once, while their histories grow: idle workers score for busy
-// ones, and every score is that of a state between what was known when it was asked and answered.
+// One user under many requests at once, while its history grows: idle workers score for the busy
+// one, and never from a history that lacks what was stored.
 TEST(RankerTest, WorkersHelpEachOther) {
   RankerOptions options;
   options.workers = 3;
