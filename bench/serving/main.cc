@@ -6,6 +6,7 @@
 
 #include "absl/strings/strip.h"
 #include "base/file.h"
+#include "base/threads.h"
 #include "bench/machine.h"
 #include "bench/report.h"
 #include "bench/serving/cases.h"
@@ -73,6 +74,7 @@ Status Run(Options options) {
 }
 
 int Main(int argc, char** argv) {
+  StopLookingForLockCycles();
   CLI::App app("Measures a server under load, past it, and after kill -9.", "grab-bench-serve");
   app.footer(
       "The load generator and the server share this machine's cores.\n\n"

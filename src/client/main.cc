@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/file.h"
+#include "base/threads.h"
 #include "checkpoint/model_files.h"
 #include "client/load.h"
 #include "client/replay_log.h"
@@ -216,6 +217,7 @@ void AddLoad(CLI::App& app, Command& command) {
 }
 
 int Main(int argc, char** argv) {
+  StopLookingForLockCycles();
   CLI::App app("Talks to a running grab serve.", "grab");
   app.require_subcommand(1);
   Command command;

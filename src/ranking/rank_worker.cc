@@ -1,11 +1,10 @@
 #include "ranking/rank_worker.h"
 
-#include <sched.h>
-
 #include <algorithm>
 #include <cmath>
 
 #include "base/check.h"
+#include "base/threads.h"
 
 namespace grab {
 namespace {
@@ -211,9 +210,7 @@ RankWorker::Work RankWorker::Take() {
 }
 
 void RankWorker::Loop() {
-  // Scoring takes milliseconds on end; who reads and answers requests comes first when it wakes.
-  const sched_param batch{};
-  sched_setscheduler(0, SCHED_BATCH, &batch);
+  LetWakingThreadsPass();
   for (;;) {
     Work work = Take();
     if (work.stop) break;
@@ -364,6 +361,7 @@ void RankWorker::ServeCold() {
   const SteadyTime begin = Now();
   Queued queued = std::move(cold_.front());
   cold_.pop_front();
+  cold_waiting_ = cold_.size();  // a lone one is no pressure
   Arm& arm = arms_[queued.job.arm];
   Batch batch;
   AddToBatch(arm, std::move(queued), EventsMax(), batch);
@@ -371,7 +369,6 @@ void RankWorker::ServeCold() {
     ScoreBatch(arm, batch);
     Learn(Seconds(begin, Now()), seconds_per_cold_);
   }
-  cold_waiting_ = cold_.size();
 }
 
 void RankWorker::AddToBatch(Arm& arm, Queued queued, std::optional<uint64_t> events_max,

@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 #include <random>
 
+#include "base/threads.h"
 #include "kernels/simd_target.h"
 #include "server/options.h"
 
@@ -68,6 +69,7 @@ int Main(int argc, char** argv) {
     return kExitUsage;
   }
   if (const Status status = ForceSimdTargetOfEnvironment(); !status.ok()) return Report(status);
+  StopLookingForLockCycles();
   // Before any thread starts, so that all of them leave these to sigwait.
   sigset_t signals;
   sigemptyset(&signals);

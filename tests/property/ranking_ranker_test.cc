@@ -256,6 +256,46 @@ TEST(RankerTest, RefusesAndDropsWhatItCannotServe) {
   EXPECT_EQ(world.ranker().Stats().refused, static_cast<uint64_t>(refused));
 }
 
+// Users that are not cached, with any wait at all taken for pressure: those that others wait behind
+// are read short, one that comes alone never is.
+TEST(RankerTest, ReadsShortOnlyWhileOthersWait) {
+  constexpr uint32_t kUsers = 16;
+  constexpr uint64_t kShort = 4;
+  World world({.queue_wait_max_s = 60.0, .degraded_from = 1e-9, .degraded_events = kShort}, 10,
+              2 * kUsers, 30);
+  ASSERT_TRUE(world.ranker().SetModel(0, Served(7, 1)).ok());
+  const UserBlock& block = world.block();
+  for (uint32_t user = 0; user < block.users(); ++user) {
+    for (uint32_t row = block.user_offsets[user]; row < block.user_offsets[user + 1]; ++row) {
+      world.Observe(user, row);
+    }
+  }
+  const auto rank = [&](uint32_t user) {
+    return world.Rank(user, block.user_offsets[user + 1] - 1);
+  };
+  for (uint32_t user = 0; user < kUsers; ++user) {
+    const RankResult alone = rank(user).get();
+    ASSERT_TRUE(alone.status.ok()) << alone.status;
+    EXPECT_FALSE(alone.history.degraded) << user;
+  }
+  std::vector<std::future<RankResult>> burst;
+  for (uint32_t user = kUsers; user < block.users(); ++user) burst.push_back(rank(user));
+  uint64_t degraded = 0;
+  for (auto& result : burst) {
+    const RankResult in_burst = result.get();
+    ASSERT_TRUE(in_burst.status.ok()) << in_burst.status;
+    if (!in_burst.history.degraded) continue;
+    ++degraded;
+    EXPECT_LE(in_burst.history.events_read, kShort);
+  }
+  EXPECT_GT(degraded, 0u);
+  EXPECT_EQ(world.ranker().Stats().degraded_answers, degraded);
+  // Read in full as soon as there is time.
+  for (uint32_t user = kUsers; user < block.users(); ++user) {
+    EXPECT_FALSE(rank(user).get().history.degraded) << user;
+  }
+}
+
 TEST(RankerTest, RefusesAModelOfAnotherSchema) {
   World world({}, 9, 1, 5);
   Config config = MakeConfig();

@@ -1,6 +1,7 @@
 // ParallelFor over counts around the number of parts, and parts around and far beyond the machine's
 // cores.
 #include <gtest/gtest.h>
+#include <sched.h>
 
 #include <algorithm>
 #include <atomic>
@@ -15,6 +16,16 @@
 
 namespace grab {
 namespace {
+
+TEST(LetWakingThreadsPassTest, ChangesTheCallingThreadAlone) {
+  std::thread computing([] {
+    EXPECT_EQ(sched_getscheduler(0), SCHED_OTHER);
+    LetWakingThreadsPass();
+    EXPECT_EQ(sched_getscheduler(0), SCHED_BATCH);
+  });
+  computing.join();
+  EXPECT_EQ(sched_getscheduler(0), SCHED_OTHER);
+}
 
 TEST(ParallelForTest, EveryIndexOnceInContiguousBalancedParts) {
   for (const int64_t n : {1, 2, 3, 7, 8, 9, 63, 64, 65, 1000}) {
