@@ -22,9 +22,7 @@ Status LoadBench::Start() {
                            {"--model", workload_.models_dir, "--state", workload_.state_dir,
                             "--workers", absl::StrCat(options_.workers), "--cache-mb", "4096"},
                            JoinPath(options_.work_dir, "server.log")));
-  ConnectOptions connect;
-  connect.target = server_->grpc_target();
-  GRAB_ASSIGN_OR_RETURN(connection_, Connection::Open(connect));
+  GRAB_ASSIGN_OR_RETURN(connection_, server_->Connect());
   rss_before_ = server_->RssBytes();
   GRAB_RETURN_IF_ERROR(PutItems());
   return RankEveryUser();
@@ -47,10 +45,7 @@ Status LoadBench::RankEveryUser() {
     v1::RankRequest request;
     request.set_user_id(user);
     request.add_candidates();
-    v1::RankResponse response;
-    grpc::ClientContext context;
-    connection_->Prepare(30.0, context);
-    GRAB_RETURN_IF_ERROR(FromGrpc(connection_->grab().Rank(&context, request, &response)));
+    GRAB_RETURN_IF_ERROR(connection_->Rank(request, 30.0).status());
   }
   rss_after_ = server_->RssBytes();
   return absl::OkStatus();

@@ -130,9 +130,7 @@ StatusOr<Figure> MeasureSwaps(const ServingOptions& options, const Workload& wor
                             "--workers", absl::StrCat(options.workers), "--cache-mb", "4096",
                             "--poll-s", "0.05", "--warm-users", "16", "--queue-wait-max-s", "5"},
                            JoinPath(options.work_dir, "server.log")));
-  ConnectOptions connect;
-  connect.target = server->grpc_target();
-  GRAB_ASSIGN_OR_RETURN(const std::unique_ptr<Connection> connection, Connection::Open(connect));
+  GRAB_ASSIGN_OR_RETURN(const std::unique_ptr<Connection> connection, server->Connect());
   std::atomic<bool> stop{false};
   std::atomic<uint64_t> ok{0}, dropped{0}, step{0};
   std::thread client([&] {
@@ -141,12 +139,9 @@ StatusOr<Figure> MeasureSwaps(const ServingOptions& options, const Workload& wor
       v1::RankRequest request;
       request.set_user_id(workload.blocks[0].user_id[rng.Below(workload.blocks[0].user_id.size())]);
       for (int64_t c = 0; c < options.candidates; ++c) request.add_candidates();
-      v1::RankResponse response;
-      grpc::ClientContext context;
-      connection->Prepare(30.0, context);
-      const bool answered = connection->grab().Rank(&context, request, &response).ok();
-      ++(answered ? ok : dropped);
-      if (answered) step = std::max<uint64_t>(step, response.model_step());
+      const StatusOr<v1::RankResponse> response = connection->Rank(request, 30.0);
+      ++(response.ok() ? ok : dropped);
+      if (response.ok()) step = std::max<uint64_t>(step, response->model_step());
     }
   });
   Status status;

@@ -27,10 +27,7 @@ class Observer {
   // Until the server is gone.
   void Run(Connection& connection, const std::atomic<bool>& stop) {
     while (!stop) {
-      grpc::ClientContext context;
-      connection.Prepare(5.0, context);
-      v1::ObserveResponse response;
-      if (!connection.grab().Observe(&context, request_, &response).ok()) {
+      if (!connection.Observe(request_, 5.0).ok()) {
         ++unanswered_;
         return;
       }
@@ -60,13 +57,10 @@ class Observer {
 
   // So that kills meet the ranking path, too.
   void Rank(Connection& connection) {
-    grpc::ClientContext context;
-    connection.Prepare(5.0, context);
     v1::RankRequest request;
     request.set_user_id(request_.events(0).user_id());
     request.add_candidates();
-    v1::RankResponse response;
-    connection.grab().Rank(&context, request, &response);
+    connection.Rank(request, 5.0).IgnoreError();
   }
 
   const int number_;
@@ -91,9 +85,7 @@ Status RunAndKill(const ObserveKillOptions& options, const std::string& state_di
   std::vector<std::thread> threads;
   for (size_t i = 0; i < observers.size(); ++i) {
     threads.emplace_back([&, i] {
-      ConnectOptions connect;
-      connect.target = server->grpc_target();
-      const auto connection = Connection::Open(connect);
+      const auto connection = server->Connect();
       if (connection.ok()) observers[i].Run(**connection, stop);
     });
   }

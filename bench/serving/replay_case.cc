@@ -51,9 +51,7 @@ StatusOr<std::vector<Figure>> MeasureReplay(const ServingOptions& options,
                                               absl::StrCat(options.workers), "--queue-wait-max-s",
                                               "30", "--events-max", "100000"},
                                              JoinPath(options.work_dir, "server.log")));
-  ConnectOptions connect;
-  connect.target = server->grpc_target();
-  GRAB_ASSIGN_OR_RETURN(const std::unique_ptr<Connection> connection, Connection::Open(connect));
+  GRAB_ASSIGN_OR_RETURN(const std::unique_ptr<Connection> connection, server->Connect());
   ReplayOptions replay;
   replay.connections = kConnections;
   const std::unique_ptr<Progress> progress = MakeConsoleProgress();

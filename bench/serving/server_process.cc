@@ -93,6 +93,12 @@ Status ServerProcess::Stop() {
   return absl::InternalError(absl::StrCat("grab-serve ended with state ", state));
 }
 
+StatusOr<std::unique_ptr<Connection>> ServerProcess::Connect() const {
+  ConnectOptions options;
+  options.target = target_;
+  return Connection::Open(options);
+}
+
 int64_t ServerProcess::RssBytes() const {
   std::ifstream statm(absl::StrCat("/proc/", pid_, "/statm"));
   int64_t size = 0, resident = 0;

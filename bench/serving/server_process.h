@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/status.h"
+#include "client/connection.h"
 
 namespace grab::bench {
 
@@ -23,6 +24,7 @@ class ServerProcess {
   ServerProcess& operator=(const ServerProcess&) = delete;
 
   std::string grpc_target() const { return target_; }
+  StatusOr<std::unique_ptr<Connection>> Connect() const;
   std::string admin_grpc_target() const { return admin_target_; }
   int admin_http_port() const { return admin_http_port_; }
   double ready_s() const { return ready_s_; }  // from its start until it served

@@ -45,6 +45,24 @@ std::unique_ptr<v1::Grab::Stub> Connection::NewStub() const {
   return v1::Grab::NewStub(NewChannel());
 }
 
+StatusOr<v1::RankResponse> Connection::Rank(const v1::RankRequest& request,
+                                            double timeout_s) const {
+  grpc::ClientContext context;
+  Prepare(timeout_s, context);
+  v1::RankResponse response;
+  GRAB_RETURN_IF_ERROR(FromGrpc(grab_->Rank(&context, request, &response)));
+  return response;
+}
+
+StatusOr<v1::ObserveResponse> Connection::Observe(const v1::ObserveRequest& request,
+                                                  double timeout_s) const {
+  grpc::ClientContext context;
+  Prepare(timeout_s, context);
+  v1::ObserveResponse response;
+  GRAB_RETURN_IF_ERROR(FromGrpc(grab_->Observe(&context, request, &response)));
+  return response;
+}
+
 void Connection::Prepare(double timeout_s, grpc::ClientContext& context) const {
   context.set_deadline(After(timeout_s));
   if (!options_.token.empty()) {

@@ -24,6 +24,9 @@ class Connection {
   static StatusOr<std::unique_ptr<Connection>> Open(const ConnectOptions& options);
 
   v1::Grab::StubInterface& grab() { return *grab_; }
+  // Of any thread; they return when the server has answered.
+  StatusOr<v1::RankResponse> Rank(const v1::RankRequest& request, double timeout_s) const;
+  StatusOr<v1::ObserveResponse> Observe(const v1::ObserveRequest& request, double timeout_s) const;
   // Another stub on a connection of its own.
   std::unique_ptr<v1::Grab::Stub> NewStub() const;
 

@@ -16,12 +16,6 @@ namespace {
 
 constexpr int kBlocksMax = 2000;  // of 512 bytes, per file
 
-StatusOr<std::unique_ptr<Connection>> ConnectTo(const bench::ServerProcess& server) {
-  ConnectOptions options;
-  options.target = server.grpc_target();
-  return Connection::Open(options);
-}
-
 Status Observe(Connection& connection, uint64_t number) {
   v1::ObserveRequest request;
   v1::Event& event = *request.add_events();
@@ -32,20 +26,14 @@ Status Observe(Connection& connection, uint64_t number) {
     (*event.mutable_fields())["tags"].mutable_ids()->add_keys(number * 1000 + uint64_t(i) + 1);
     (*event.mutable_fields())["tags"].mutable_ids()->add_weights(1.0f);
   }
-  grpc::ClientContext context;
-  connection.Prepare(20.0, context);
-  v1::ObserveResponse response;
-  return FromGrpc(connection.grab().Observe(&context, request, &response));
+  return connection.Observe(request, 20.0).status();
 }
 
 Status Rank(Connection& connection) {
   v1::RankRequest request;
   request.set_user_id("u");
   request.add_candidates();
-  grpc::ClientContext context;
-  connection.Prepare(20.0, context);
-  v1::RankResponse response;
-  return FromGrpc(connection.grab().Rank(&context, request, &response));
+  return connection.Rank(request, 20.0).status();
 }
 
 TEST(ServerDiskTest, AFullDiskLosesNothingAcknowledged) {
@@ -62,7 +50,7 @@ TEST(ServerDiskTest, AFullDiskLosesNothingAcknowledged) {
                                      dir.File("models"), "--state", dir.File("state")},
                                     dir.File("log"));
     ASSERT_TRUE(server.ok()) << server.status();
-    const auto connection = ConnectTo(**server);
+    const auto connection = (*server)->Connect();
     ASSERT_TRUE(connection.ok()) << connection.status();
     Status status;
     while (status.ok() && acknowledged < 5000) {
@@ -80,7 +68,7 @@ TEST(ServerDiskTest, AFullDiskLosesNothingAcknowledged) {
       GRAB_SERVE_BINARY, {"--model", dir.File("models"), "--state", dir.File("state")},
       dir.File("log"));
   ASSERT_TRUE(server.ok()) << server.status();
-  const auto connection = ConnectTo(**server);
+  const auto connection = (*server)->Connect();
   ASSERT_TRUE(connection.ok()) << connection.status();
   // Room again.
   EXPECT_TRUE(Observe(**connection, acknowledged + 2).ok());
