@@ -2,7 +2,10 @@
 
 #include <algorithm>
 #include <chrono>
+#include <filesystem>
 
+#include "base/file.h"
+#include "base/hash.h"
 #include "checkpoint/checkpoint.h"
 
 namespace grab {
@@ -13,6 +16,18 @@ StatusOr<std::shared_ptr<const ServedModel>> LoadChecked(const std::string& path
   GRAB_ASSIGN_OR_RETURN(std::shared_ptr<const ServedModel> model, LoadServedModel(path));
   if (canary != nullptr) GRAB_RETURN_IF_ERROR(canary->Check(*model));
   return model;
+}
+
+// Of names, sizes and times of change: another value once a copy under way has gone on.
+uint64_t StateOfFiles(const std::string& dir) {
+  std::string text;
+  for (const std::string& name : ListDirectory(dir).value_or(std::vector<std::string>())) {
+    std::error_code gone;
+    const std::filesystem::path file(JoinPath(dir, name));
+    absl::StrAppend(&text, name, " ", std::filesystem::file_size(file, gone), " ",
+                    std::filesystem::last_write_time(file, gone).time_since_epoch().count(), "\n");
+  }
+  return HashId(text);
 }
 
 }  // namespace
@@ -75,7 +90,9 @@ void ModelWatcher::Poll() {
   if (!steps.ok()) return;
   for (; !steps->empty() && steps->back() > step_; steps->pop_back()) {
     const uint64_t step = steps->back();
-    if (refused_.contains(step)) continue;
+    const uint64_t files = StateOfFiles(CheckpointPath(dir_, step));
+    const auto refused = refused_.find(step);
+    if (refused != refused_.end() && refused->second == files) continue;
     const Status status = Take(step);
     on_release_(arm_, step, status);
     if (status.ok()) {
@@ -83,7 +100,7 @@ void ModelWatcher::Poll() {
       refused_.clear();
       return;
     }
-    refused_.insert(step);
+    refused_[step] = files;
   }
 }
 

@@ -4,9 +4,9 @@
 
 #include <condition_variable>
 #include <functional>
+#include <map>
 #include <memory>
 #include <mutex>
-#include <set>
 #include <string>
 #include <thread>
 
@@ -35,7 +35,7 @@ class ModelWatcher {
 
   // Lets `model` serve, and from then on looks for newer ones every `poll_s`.
   Status Start(std::shared_ptr<const ServedModel> model, double poll_s);
-  // Looks now. A release that was refused is not looked at again.
+  // Looks now. A release that was refused is not looked at again until its files change.
   void Poll();
 
  private:
@@ -48,7 +48,7 @@ class ModelWatcher {
   const OnRelease on_release_;
   std::mutex poll_mutex_;  // of what is below
   uint64_t step_ = 0;
-  std::set<uint64_t> refused_;
+  std::map<uint64_t, uint64_t> refused_;  // step -> state of its files
 
   std::mutex mutex_;
   std::condition_variable wake_;

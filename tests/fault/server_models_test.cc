@@ -24,12 +24,8 @@ v1::RankRequest AnyRank(int user) {
   return request;
 }
 
-StatusOr<v1::RankResponse> Rank(Connection& connection, const v1::RankRequest& request) {
-  grpc::ClientContext context;
-  connection.Prepare(20.0, context);
-  v1::RankResponse response;
-  GRAB_RETURN_IF_ERROR(FromGrpc(connection.grab().Rank(&context, request, &response)));
-  return response;
+StatusOr<v1::RankResponse> Rank(const Connection& connection, const v1::RankRequest& request) {
+  return connection.Rank(request, 20.0);
 }
 
 TEST(ServerModelsTest, SwapsUnderLoadWithoutALostRequest) {
@@ -94,11 +90,24 @@ TEST(ServerModelsTest, RefusesDamagedReleasesAndServesOn) {
   const HttpReply status = running.Post(running.server().admin_http_port(), "/v1/status", "{}");
   EXPECT_NE(status.body.find("step 6: "), std::string::npos) << status.body;
   EXPECT_EQ(step_after(7, [](const std::string&) {}), 7u);
+  // Half a copy is looked at again when the rest has come, and not before.
+  const std::string weights = JoinPath(CheckpointPath(running.models_dir(), 8), kWeightsFile);
+  std::string whole;
+  EXPECT_EQ(step_after(8,
+                       [&](const std::string& dir) {
+                         whole = *ReadFile(weights, 1 << 24);
+                         cut(kWeightsFile)(dir);
+                       }),
+            7u);
+  running.server().PollModels();
+  ASSERT_TRUE(WriteFileDurably(weights, whole).ok());
+  running.server().PollModels();
+  EXPECT_EQ(Rank(*connection, AnyRank(1))->model_step(), 8u);
   size_t refused = 0;
   for (const std::string& line : running.log()) {
     refused += line.find("model_refused") != std::string::npos ? 1 : 0;
   }
-  EXPECT_EQ(refused, 5u);
+  EXPECT_EQ(refused, 6u);
 }
 
 // Another schema, or a model that is only trained for comparison.
@@ -147,6 +156,75 @@ TEST(ServerModelsTest, TheCanarySpeaks) {
   running.Release(1, 4);
   running.server().PollModels();
   EXPECT_EQ(Rank(*connection, AnyRank(1))->model_step(), 4u);
+}
+
+// The tables of a model in training, whose releases can be deltas.
+std::vector<EmbeddingTable> TrainedTables(const ModelSpec& spec) {
+  std::vector<EmbeddingTable> tables;
+  for (const TableSpec& table : spec.tokens.tables) {
+    TableOptions options;
+    options.dim = table.dim;
+    options.optimiser = SparseOptimiser::kAdagrad;
+    options.init_std = 1.0;
+    options.seed = tables.size();
+    options.ttl_s = 100;
+    tables.emplace_back(options);
+    for (uint64_t key = 1; key <= 200; ++key) tables.back().FindOrInsert(key);
+  }
+  return tables;
+}
+
+// Odd keys go, key 4 moves.
+void TrainOn(std::vector<EmbeddingTable>& tables) {
+  const auto sweep = [](EmbeddingTable& table, uint32_t now_s) {
+    for (uint32_t p = 0; p < EmbeddingTable::kPartitions; ++p) table.EvictOutlived(p, now_s);
+  };
+  std::vector<uint64_t> seen;
+  for (uint64_t key = 2; key <= 200; key += 2) seen.push_back(key);
+  const std::vector<uint32_t> once(seen.size(), 1);
+  std::vector<uint32_t> rows(seen.size());
+  for (EmbeddingTable& table : tables) {
+    table.EndPeriod();
+    sweep(table, 1);
+    table.SeeRows(seen, once.data(), 1000, rows.data());
+    sweep(table, 1000);
+    ASSERT_EQ(table.rows(), 1 + seen.size());
+    table.Update(table.Find(4), std::vector<float>(table.dim(), 1.0f).data(), 0.5f);
+  }
+}
+
+TEST(ServerModelsTest, ADeltaServesAsTheWholeModelWould) {
+  RunningServer running;
+  Model model = testing::MakeModel(testing::MakeConfig(), ModelKind::kGrab, 1);
+  model.tables = TrainedTables(model.spec);
+  ASSERT_TRUE(ExportModel(ViewOf(model), 2, Precision::kF32, running.models_dir()).ok());
+  ASSERT_TRUE(running.Start().ok());
+  const std::unique_ptr<Connection> connection = running.Connect();
+  v1::RankRequest request;
+  request.set_user_id("u");
+  for (const uint64_t key : {4, 5, 8}) {
+    (*request.add_candidates()->mutable_fields())["ad"].set_key(key);
+  }
+  const auto scores_of = [&](uint64_t step) {
+    running.server().PollModels();
+    const auto response = Rank(*connection, request);
+    EXPECT_TRUE(response.ok()) << response.status();
+    EXPECT_EQ(response->model_step(), step);
+    std::vector<float> scores;
+    for (const v1::CandidateScore& score : response->scores()) {
+      scores.push_back(score.probability(0));
+    }
+    return scores;
+  };
+  const std::vector<float> before = scores_of(2);
+  TrainOn(model.tables);
+  ASSERT_TRUE(ExportDelta(ViewOf(model), 3, 2, running.models_dir()).ok());
+  const std::vector<float> delta = scores_of(3);
+  ASSERT_TRUE(ExportModel(ViewOf(model), 4, Precision::kF32, running.models_dir()).ok());
+  EXPECT_EQ(delta, scores_of(4));
+  EXPECT_NE(delta[0], before[0]) << "moved";
+  EXPECT_NE(delta[1], before[1]) << "gone";
+  EXPECT_EQ(delta[2], before[2]) << "as it was";
 }
 
 }  // namespace
