@@ -79,7 +79,7 @@ asan tsan: setup-dev
 	@ctest --test-dir build/$(SANITIZER_PRESET) --output-on-failure --no-tests=error -j $(JOBS) -LE slow
 asan: SANITIZER_PRESET := asan-ubsan
 tsan: SANITIZER_PRESET := tsan
-tsan: export TSAN_OPTIONS := suppressions=$(CURDIR)/tests/tsan.supp
+tsan: export TSAN_OPTIONS := suppressions=$(CURDIR)/tests/tsan.supp ignore_noninstrumented_modules=1
 
 check: $(TREE_CHECKS) $(DEV_CHECKS)
 

@@ -10,7 +10,7 @@
 #include "support/serve_engine.h"
 
 // A sanitizer has its own malloc: there the counters stay 0, and the test skips.
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#ifdef GRAB_SANITIZED
 constexpr bool kCounts = false;
 thread_local int64_t allocations = 0;
 thread_local int64_t locks = 0;
