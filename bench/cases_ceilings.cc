@@ -2,6 +2,7 @@
 #include "absl/strings/str_cat.h"
 #include "bench/bandwidth.h"
 #include "bench/cases.h"
+#include "kernels/matmul.h"
 
 namespace grab::bench {
 namespace {
@@ -11,6 +12,7 @@ void RunGemms(Context& context) {
   std::vector<double> flops;
   std::vector<std::string> names, conditions;
   for (const GemmType type : {GemmType::kF32, GemmType::kBf16, GemmType::kU8S8}) {
+    if (type == GemmType::kBf16 && !Supported(Precision::kBf16)) continue;
     for (const int threads : {1, 2}) {
       sides.push_back(context.Ceiling(type, threads));
       flops.push_back(context.CeilingFlops(type, threads));

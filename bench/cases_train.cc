@@ -1,10 +1,13 @@
 // A whole training step, on two threads.
+#include <optional>
+
 #include "absl/strings/str_cat.h"
 #include "bench/cases.h"
 #include "bench/flops.h"
 #include "bench/ours_train.h"
 #include "bench/peers.h"
 #include "bench/sweep.h"
+#include "kernels/matmul.h"
 
 namespace grab::bench {
 namespace {
@@ -49,12 +52,18 @@ void RunTrainStep(Context& context) {
         return MakeSide("", choice.process, [&] { by_segment.Step(); }).run();
       });
   OursTrainStep ours(*world, batch, kOursThreads);
-  OursTrainStep bf16(*world, batch, kOursThreads, Precision::kBf16);
-  const auto seconds = context.Interleave(
-      {context.Ceiling(GemmType::kF32, 2), MakeSide("ours", kOurs, [&] { ours.Step(); }),
-       MakeSide("padded ATen", padded.best.process, [&] { by_padding.Step(); }),
-       MakeSide("ATen per segment", packed.best.process, [&] { by_segment.Step(); }),
-       MakeSide("ours bf16", kOurs, [&] { bf16.Step(); })});
+  std::vector<Side> sides = {
+      context.Ceiling(GemmType::kF32, 2),
+      MakeSide("ours", kOurs, [&] { ours.Step(); }),
+      MakeSide("padded ATen", padded.best.process, [&] { by_padding.Step(); }),
+      MakeSide("ATen per segment", packed.best.process, [&] { by_segment.Step(); }),
+  };
+  std::optional<OursTrainStep> bf16;
+  if (Supported(Precision::kBf16)) {
+    bf16.emplace(*world, batch, kOursThreads, Precision::kBf16);
+    sides.push_back(MakeSide("ours bf16", kOurs, [&] { bf16->Step(); }));
+  }
+  const auto seconds = context.Interleave(sides);
   const std::string conditions = absl::StrCat(
       "d ", sizes.d_model, ", ", sizes.layers, " layers, ", sizes.heads, " heads, ffn ",
       sizes.ffn_hidden, ", ", kChannels, " channels with target mix, 11 slots of width ",
@@ -71,6 +80,7 @@ void RunTrainStep(Context& context) {
   context.Add(Ratio("train_step_speedup_vs_segment_aten",
                     Milliseconds("ATen per segment", seconds[3]), Milliseconds("ours", seconds[1])),
               conditions, {packed.summary});
+  if (!bf16.has_value()) return;
   context.Add(Ratio("train_step_bf16_speedup", Milliseconds("ours f32", seconds[1]),
                     Milliseconds("ours bf16", seconds[4])),
               conditions);

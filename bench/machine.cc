@@ -11,6 +11,7 @@
 #include "bench/process.h"
 #include "cli/process.h"
 #include "cli/results.h"
+#include "kernels/matmul.h"
 
 namespace grab::bench {
 namespace {
@@ -43,6 +44,7 @@ nlohmann::json DescribeMachine() {
             {"commit", Commit()},
             {"libtorch", TORCH_VERSION},
             {"onednn", absl::StrCat(onednn->major, ".", onednn->minor, ".", onednn->patch)},
+            {"onednn_bf16", Supported(Precision::kBf16) ? "yes" : "no, its figures are left out"},
             {"openblas_core", BlasCore()},
             {"huge_pages", FirstLine("/sys/kernel/mm/transparent_hugepage/enabled")},
             {"load_at_start", load[0]},

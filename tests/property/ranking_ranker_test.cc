@@ -9,6 +9,7 @@
 #include <future>
 #include <map>
 
+#include "base/clock.h"
 #include "base/hash.h"
 #include "ranking/ranker.h"
 #include "support/base_temp_dir.h"
@@ -190,20 +191,28 @@ TEST(RankerTest, WorkersHelpEachOther) {
   ASSERT_TRUE(world.ranker().SetModel(0, model).ok());
   auto expected = ScoreAll(model->loaded.model, world.block());
   size_t ranked = 0;
+  const auto rank_at_once = [&](const Step& request) {
+    std::vector<std::future<RankResult>> results;
+    for (int i = 0; i < 40; ++i) results.push_back(world.Rank(request.user, request.row));
+    for (auto& result : results) {
+      ExpectScores(result.get(), expected[world.block().events.event_id[request.row]]);
+      ++ranked;
+    }
+  };
+  constexpr uint64_t kHelped = 10;
+  constexpr double kWait_s = 60.0;  // on a busy machine the others may take long to wake up
+  const Stopwatch watch;
   for (const Step& step : StepsOf(world.block())) {
     if (step.is_event) {
       world.Observe(step.user, step.row);
       continue;
     }
-    std::vector<std::future<RankResult>> results;
-    for (int i = 0; i < 40; ++i) results.push_back(world.Rank(step.user, step.row));
-    for (auto& result : results) {
-      ExpectScores(result.get(), expected[world.block().events.event_id[step.row]]);
-      ++ranked;
-    }
+    do {
+      rank_at_once(step);
+    } while (world.ranker().Stats().helped <= kHelped && watch.Seconds() < kWait_s);
   }
   EXPECT_GT(ranked, 200u);
-  EXPECT_GT(world.ranker().Stats().helped, 10u);
+  EXPECT_GT(world.ranker().Stats().helped, kHelped);
 }
 
 INSTANTIATE_TEST_SUITE_P(Workers, RankerTest, ::testing::Values(1, 3));
