@@ -45,22 +45,24 @@ std::unique_ptr<v1::Grab::Stub> Connection::NewStub() const {
   return v1::Grab::NewStub(NewChannel());
 }
 
-StatusOr<v1::RankResponse> Connection::Rank(const v1::RankRequest& request,
-                                            double timeout_s) const {
+template <class Request, class Response>
+StatusOr<Response> Connection::Call(UnaryMethod<Request, Response> method, const Request& request,
+                                    double timeout_s) const {
   grpc::ClientContext context;
   Prepare(timeout_s, context);
-  v1::RankResponse response;
-  GRAB_RETURN_IF_ERROR(FromGrpc(grab_->Rank(&context, request, &response)));
+  Response response;
+  GRAB_RETURN_IF_ERROR(FromGrpc(((*grab_).*method)(&context, request, &response)));
   return response;
+}
+
+StatusOr<v1::RankResponse> Connection::Rank(const v1::RankRequest& request,
+                                            double timeout_s) const {
+  return Call(&v1::Grab::Stub::Rank, request, timeout_s);
 }
 
 StatusOr<v1::ObserveResponse> Connection::Observe(const v1::ObserveRequest& request,
                                                   double timeout_s) const {
-  grpc::ClientContext context;
-  Prepare(timeout_s, context);
-  v1::ObserveResponse response;
-  GRAB_RETURN_IF_ERROR(FromGrpc(grab_->Observe(&context, request, &response)));
-  return response;
+  return Call(&v1::Grab::Stub::Observe, request, timeout_s);
 }
 
 void Connection::Prepare(double timeout_s, grpc::ClientContext& context) const {

@@ -34,8 +34,15 @@ class Connection {
   void Prepare(double timeout_s, grpc::ClientContext& context) const;
 
  private:
+  template <class Request, class Response>
+  using UnaryMethod = grpc::Status (v1::Grab::Stub::*)(grpc::ClientContext*, const Request&,
+                                                       Response*);
+
   explicit Connection(ConnectOptions options) : options_(std::move(options)) {}
   std::shared_ptr<grpc::Channel> NewChannel() const;
+  template <class Request, class Response>
+  StatusOr<Response> Call(UnaryMethod<Request, Response> method, const Request& request,
+                          double timeout_s) const;
 
   const ConnectOptions options_;
   std::unique_ptr<v1::Grab::Stub> grab_;
