@@ -113,8 +113,8 @@ StatusOr<std::vector<Figure>> MeasureSoak(const ServingOptions& options, const W
                                           {"soak_unanswered", "requests", double(unanswered)}}) {
     Figure figure = Single({name, unit, {value}});
     figure.conditions = absl::StrFormat(
-        "%.0f s at %.0f ranks/s with events; %d answered; growth over the second half, when every "
-        "user's window has slid over a page; MiB of the process at each tenth: %s",
+        "%.0f s at %.0f ranks/s with events; %d answered; growth over the second half; MiB "
+        "of the process at each tenth: %s",
         watch.Seconds(), kSoakRate, answered,
         absl::StrJoin(rss_mib, " ", [](std::string* out, double mib) {
           absl::StrAppendFormat(out, "%.0f", mib);

@@ -23,7 +23,6 @@ class Connection {
   // Unavailable: nobody answers there.
   static StatusOr<std::unique_ptr<Connection>> Open(const ConnectOptions& options);
 
-  v1::Grab::StubInterface& grab() { return *grab_; }
   // Of any thread; they return when the server has answered.
   StatusOr<v1::RankResponse> Rank(const v1::RankRequest& request, double timeout_s) const;
   StatusOr<v1::ObserveResponse> Observe(const v1::ObserveRequest& request, double timeout_s) const;

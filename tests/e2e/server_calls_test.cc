@@ -2,8 +2,10 @@
 #include <google/protobuf/util/json_util.h>
 #include <gtest/gtest.h>
 
+#include <future>
 #include <nlohmann/json.hpp>
 
+#include "base/clock.h"
 #include "base/hash.h"
 #include "proto/grab.grpc.pb.h"
 #include "support/running_server.h"
@@ -201,6 +203,34 @@ TEST_F(ServerCallsTest, PastDeadlinesEnd) {
   const auto response = connection_->Rank(request, 30.0);
   ASSERT_TRUE(response.ok()) << response.status();
   EXPECT_EQ(response->scores_size(), 2000);
+}
+
+// A call that its client gives up while it waits is not scored.
+TEST_F(ServerCallsTest, CancelledCallsAreDropped) {
+  running_.options().ranker.batch_wait_s = 1.0;  // in which it is cancelled
+  Start();
+  const auto metric = [&](const std::string& line) {
+    const Stopwatch watch;
+    while (watch.Seconds() < 30.0) {
+      if (HttpClient(admin()).Call("GET", "/metrics").body.find(line) != std::string::npos) return;
+    }
+    ADD_FAILURE() << line << " never came";
+  };
+  v1::RankRequest request;
+  request.set_user_id("u");
+  request.add_candidates();
+  v1::RankResponse response;
+  grpc::ClientContext context;
+  connection_->Prepare(60.0, context);
+  std::promise<grpc::Status> ended;
+  const auto stub = connection_->NewStub();
+  stub->async()->Rank(&context, &request, &response,
+                      [&](const grpc::Status& status) { ended.set_value(status); });
+  metric("grab_queue_candidates 1\n");
+  context.TryCancel();
+  EXPECT_EQ(ended.get_future().get().error_code(), grpc::StatusCode::CANCELLED);
+  metric("grab_calls_total{code=\"CANCELLED\",method=\"Rank\"} 1\n");
+  metric("grab_ranked 0\n");
 }
 
 // Users are split by a hash of their id, and each arm answers with its model.
