@@ -40,6 +40,7 @@ class BatchBuilder {
                                        const std::vector<std::string>& slices = {},
                                        const std::string& value_field = "");
 
+  bool reads_history() const { return !plan_.channels.empty(); }
   // Nothing known at or after this time counts as history (frozen evaluation). Default: no limit.
   void set_history_until_ms(int64_t time_ms) { history_until_ms_ = time_ms; }
 

@@ -3,7 +3,9 @@
 namespace grab {
 
 StatusOr<std::vector<const UserBlock*>> LoadedBlocks::Load(
-    const std::vector<ShardSet::BlockRef>& refs) {
+    const std::vector<ShardSet::BlockRef>& refs, std::optional<Split> only) {
+  if (only != only_) blocks_.clear();
+  only_ = only;
   std::map<Key, UserBlock> kept;
   std::vector<ShardSet::BlockRef> missing;
   for (const ShardSet::BlockRef& ref : refs) {
@@ -23,7 +25,7 @@ Status LoadedBlocks::Read(const std::vector<ShardSet::BlockRef>& refs) {
   std::vector<StatusOr<UserBlock>> read(refs.size(), absl::UnknownError("not read"));
   ParallelFor(static_cast<int64_t>(refs.size()), threads_, [&](int, int64_t begin, int64_t end) {
     for (auto i = static_cast<size_t>(begin); i < static_cast<size_t>(end); ++i) {
-      read[i] = shards_.Read(refs[i]);
+      read[i] = shards_.Read(refs[i], only_);
     }
   });
   for (size_t i = 0; i < refs.size(); ++i) {

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -25,8 +26,10 @@ class LoadedBlocks {
   int threads() const { return threads_; }
 
   // Drops all blocks but `refs` (distinct), then reads those that were not there. The blocks, one
-  // per ref, live until the next call; one stream at a time.
-  StatusOr<std::vector<const UserBlock*>> Load(const std::vector<ShardSet::BlockRef>& refs);
+  // per ref, live until the next call; one stream at a time. With `only` they have the events of
+  // that split alone; blocks of another choice are dropped.
+  StatusOr<std::vector<const UserBlock*>> Load(const std::vector<ShardSet::BlockRef>& refs,
+                                               std::optional<Split> only);
 
  private:
   using Key = std::pair<uint32_t, uint32_t>;  // BlockRef
@@ -35,6 +38,7 @@ class LoadedBlocks {
 
   const ShardSet& shards_;
   const int threads_;
+  std::optional<Split> only_;  // of blocks_
   std::map<Key, UserBlock> blocks_;
 };
 

@@ -36,7 +36,10 @@ Status BatchStream::Load() {
       refs.push_back(ref);
     }
   }
-  GRAB_ASSIGN_OR_RETURN(loaded_, blocks_.Load(refs));
+  // Without history the targets are all that is read of a block.
+  const std::optional<Split> only =
+      builder_.reads_history() ? std::nullopt : std::optional(options_.split);
+  GRAB_ASSIGN_OR_RETURN(loaded_, blocks_.Load(refs, only));
   std::vector<std::vector<Unit>> units(loaded_.size());
   ParallelFor(static_cast<int64_t>(units.size()), blocks_.threads(),
               [&](int, int64_t begin_block, int64_t end_block) {

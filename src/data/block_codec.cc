@@ -1,5 +1,6 @@
 #include "data/block_codec.h"
 
+#include <algorithm>
 #include <charconv>
 #include <cstring>
 #include <limits>
@@ -286,8 +287,13 @@ class BlockEncoder {
 class BlockDecoder {
  public:
   BlockDecoder(const Schema& schema, uint32_t users, uint32_t events,
-               std::span<const uint8_t> bytes)
-      : schema_(schema), users_(users), n_(events), in_(bytes), codes_(schema.fields.size()) {}
+               std::span<const uint8_t> bytes, std::optional<Split> only)
+      : schema_(schema),
+        users_(users),
+        n_(events),
+        only_(only),
+        in_(bytes),
+        codes_(schema.fields.size()) {}
 
   StatusOr<UserBlock> Decode() {
     GRAB_RETURN_IF_ERROR(Reserve(users_ + uint64_t{1}, kUserBytes));
@@ -304,9 +310,12 @@ class BlockDecoder {
     GRAB_RETURN_IF_ERROR(in_.TakeInts32(n_, events.actions_known));
     GRAB_RETURN_IF_ERROR(in_.TakeInts32(n_, events.labels));
     GRAB_RETURN_IF_ERROR(in_.TakeInts32(n_, events.labels_known));
+    if (only_.has_value()) KeepOnly();
     for (size_t f = 0; f < schema_.fields.size(); ++f) {
       GRAB_RETURN_IF_ERROR(Annotate(TakeField(f), schema_.fields[f].name));
+      if (only_.has_value()) KeepField(f);
     }
+    if (only_.has_value()) KeepUsers();
     if (!in_.AtEnd()) return absl::DataLossError("bytes after the last column");
     const Status valid = Validate(schema_, block_);
     if (!valid.ok()) return absl::DataLossError(valid.message());
@@ -487,9 +496,73 @@ class BlockDecoder {
     return absl::OkStatus();
   }
 
+  // Of a column with `width` values per event those of the kept events.
+  template <class T>
+  void Keep(std::vector<T>& column, size_t width = 1) const {
+    if (column.empty()) return;
+    std::vector<T> kept;
+    kept.reserve(kept_.size() * width);
+    for (const uint32_t i : kept_) {
+      const auto begin = column.begin() + static_cast<int64_t>(i * width);
+      kept.insert(kept.end(), begin, begin + static_cast<int64_t>(width));
+    }
+    column = std::move(kept);
+  }
+
+  // Fields are cut one by one as they are decoded, so that the whole block is never in memory.
+  void KeepOnly() {
+    EventColumns& events = block_.events;
+    for (uint32_t i = 0; i < n_; ++i) {
+      if (events.split[i] == *only_) kept_.push_back(i);
+    }
+    Keep(events.event_id);
+    Keep(events.request_time_ms);
+    Keep(events.known_time_ms);
+    Keep(events.page_id);
+    Keep(events.session_id);
+    Keep(events.split);
+    Keep(events.history);
+    Keep(events.actions);
+    Keep(events.actions_known);
+    Keep(events.labels);
+    Keep(events.labels_known);
+  }
+
+  void KeepField(size_t f) {
+    FieldColumn& column = block_.events.fields[f];
+    const FieldSchema& field = schema_.fields[f];
+    if (field.kind != FieldKind::kIds) {
+      Keep(column.ids);
+      Keep(column.numbers, field.kind == FieldKind::kDense ? field.width : 1);
+      return;
+    }
+    FieldColumn kept;
+    kept.offsets.push_back(0);
+    for (const uint32_t i : kept_) {
+      const int64_t begin = column.offsets[i], end = column.offsets[i + 1];
+      kept.ids.insert(kept.ids.end(), column.ids.begin() + begin, column.ids.begin() + end);
+      if (field.weighted) {
+        kept.numbers.insert(kept.numbers.end(), column.numbers.begin() + begin,
+                            column.numbers.begin() + end);
+      }
+      kept.offsets.push_back(static_cast<uint32_t>(kept.ids.size()));
+    }
+    column = std::move(kept);
+  }
+
+  void KeepUsers() {
+    auto next = kept_.begin();
+    for (uint32_t& offset : block_.user_offsets) {
+      next = std::lower_bound(next, kept_.end(), offset);
+      offset = static_cast<uint32_t>(next - kept_.begin());
+    }
+  }
+
   const Schema& schema_;
   const uint32_t users_;
   const uint32_t n_;
+  const std::optional<Split> only_;
+  std::vector<uint32_t> kept_;  // events, with only_
   StreamDecoder in_;
   uint64_t memory_left_ = kBlockBytesMax;
   UserBlock block_;
@@ -522,8 +595,9 @@ std::string EncodeBlock(const Schema& schema, const UserBlock& block, int zstd_l
 }
 
 StatusOr<UserBlock> DecodeBlock(const Schema& schema, uint32_t users, uint32_t events,
-                                std::span<const uint8_t> bytes, uint64_t* error_offset) {
-  BlockDecoder decoder(schema, users, events, bytes);
+                                std::span<const uint8_t> bytes, uint64_t* error_offset,
+                                std::optional<Split> only) {
+  BlockDecoder decoder(schema, users, events, bytes, only);
   StatusOr<UserBlock> block = decoder.Decode();
   *error_offset = decoder.position();
   return block;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 
@@ -22,8 +23,9 @@ std::string EncodeBlock(const Schema& schema, const UserBlock& block, int zstd_l
 
 // Decodes a block of `users` and `events` and validates it. Untrusted bytes are fine: anything
 // malformed, or larger than kBlockBytesMax when decoded, is a DataLoss; `error_offset` is then
-// where in `bytes`.
+// where in `bytes`. With `only` the block has the events of that split alone, of all users.
 StatusOr<UserBlock> DecodeBlock(const Schema& schema, uint32_t users, uint32_t events,
-                                std::span<const uint8_t> bytes, uint64_t* error_offset);
+                                std::span<const uint8_t> bytes, uint64_t* error_offset,
+                                std::optional<Split> only = std::nullopt);
 
 }  // namespace grab

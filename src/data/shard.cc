@@ -159,7 +159,7 @@ class FileShardReader : public ShardReader {
   const std::vector<BlockInfo>& blocks() const override { return blocks_; }
   uint64_t checksum() const override { return checksum_; }
 
-  StatusOr<UserBlock> Read(size_t index) const override {
+  StatusOr<UserBlock> Read(size_t index, std::optional<Split> only) const override {
     GRAB_CHECK(index < blocks_.size());
     const BlockInfo& info = blocks_[index];
     std::string bytes(info.size_bytes, '\0');
@@ -168,18 +168,22 @@ class FileShardReader : public ShardReader {
       return Corrupt(info.offset, absl::StrCat("the checksum of block ", index, " does not match"));
     }
     uint64_t error_offset = 0;
-    StatusOr<UserBlock> block =
-        DecodeBlock(schema_, info.users, info.events,
-                    {reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size()}, &error_offset);
+    StatusOr<UserBlock> block = DecodeBlock(
+        schema_, info.users, info.events,
+        {reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size()}, &error_offset, only);
     if (!block.ok()) {
       return Corrupt(info.offset + error_offset,
                      absl::StrCat("block ", index, ": ", block.status().message()));
     }
     BlockInfo found;
     Summarise(*block, found);
-    if (!std::equal(std::begin(found.targets), std::end(found.targets), info.targets) ||
-        found.request_time_min_ms != info.request_time_min_ms ||
-        found.request_time_max_ms != info.request_time_max_ms) {
+    const bool as_said =
+        only.has_value()
+            ? block->events.size() == info.targets[static_cast<size_t>(*only)]
+            : std::equal(std::begin(found.targets), std::end(found.targets), info.targets) &&
+                  found.request_time_min_ms == info.request_time_min_ms &&
+                  found.request_time_max_ms == info.request_time_max_ms;
+    if (!as_said) {
       return Corrupt(info.offset, absl::StrCat("block ", index, " is not what the index says"));
     }
     return block;

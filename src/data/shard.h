@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -49,8 +50,10 @@ class ShardReader {
   virtual const Schema& schema() const = 0;
   virtual const std::vector<BlockInfo>& blocks() const = 0;
   virtual uint64_t checksum() const = 0;  // as ShardWriter's
-  // Decodes block `index` (< blocks().size()). Const and thread-safe.
-  virtual StatusOr<UserBlock> Read(size_t index) const = 0;
+  // Decodes block `index` (< blocks().size()); with `only`, the events of that split alone, of all
+  // its users. Const and thread-safe.
+  StatusOr<UserBlock> Read(size_t index) const { return Read(index, std::nullopt); }
+  virtual StatusOr<UserBlock> Read(size_t index, std::optional<Split> only) const = 0;
 };
 
 // All shards of a prepared data set: a folder with shard-*.grab and manifest.json (written last by
@@ -67,8 +70,8 @@ class ShardSet {
   const BlockInfo& info(const BlockRef& ref) const {
     return readers_[ref.shard]->blocks()[ref.block];
   }
-  StatusOr<UserBlock> Read(const BlockRef& ref) const {
-    return readers_[ref.shard]->Read(ref.block);
+  StatusOr<UserBlock> Read(const BlockRef& ref, std::optional<Split> only = std::nullopt) const {
+    return readers_[ref.shard]->Read(ref.block, only);
   }
   // The manifest's hash over all event ids, times, splits and labels: two people hold the same rows
   // iff it is equal.

@@ -18,7 +18,13 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const auto block =
       grab::DecodeBlock(*schema, data[0], data[1], {data + 2, size - 2}, &error_offset);
   GRAB_CHECK(error_offset <= size - 2);
+  const auto targets = grab::DecodeBlock(*schema, data[0], data[1], {data + 2, size - 2},
+                                         &error_offset, grab::Split::kTrain);
+  GRAB_CHECK(error_offset <= size - 2);
+  GRAB_CHECK(!targets.ok() || grab::Validate(*schema, *targets).ok());
   if (!block.ok()) return 0;
+  GRAB_CHECK(targets.ok() &&
+             grab::SameBlocks(*targets, grab::OnlySplit(*schema, *block, grab::Split::kTrain)));
   GRAB_CHECK(grab::Validate(*schema, *block).ok());
   const std::string bytes = grab::EncodeBlock(*schema, *block, 1);
   const auto again = grab::DecodeBlock(

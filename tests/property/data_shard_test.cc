@@ -1,9 +1,10 @@
-// Shards hold exactly what was written: random blocks of every field kind, sizes around the
-// thresholds of the encodings (a dictionary needs 16 values, Zstd 64 bytes, a second code byte 257
-// entries), users without events, extreme values.
+// Shards hold exactly what was written, and of one split exactly its events: random blocks of every
+// field kind, sizes around the thresholds of the encodings (a dictionary needs 16 values, Zstd 64
+// bytes, a second code byte 257 entries), users without events, extreme values.
 #include <gtest/gtest.h>
 
 #include <functional>
+#include <optional>
 
 #include "base/hash.h"
 #include "data/block_codec.h"
@@ -14,12 +15,13 @@
 namespace grab {
 namespace {
 
-StatusOr<UserBlock> RoundTrip(const Schema& schema, const UserBlock& block) {
+StatusOr<UserBlock> RoundTrip(const Schema& schema, const UserBlock& block,
+                              std::optional<Split> only = std::nullopt) {
   const std::string bytes = EncodeBlock(schema, block, 3);
   uint64_t error_offset = 0;
-  return DecodeBlock(schema, static_cast<uint32_t>(block.users()),
-                     static_cast<uint32_t>(block.events.size()),
-                     {reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size()}, &error_offset);
+  return DecodeBlock(
+      schema, static_cast<uint32_t>(block.users()), static_cast<uint32_t>(block.events.size()),
+      {reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size()}, &error_offset, only);
 }
 
 TEST(ShardProperty, BlocksSurvive) {
@@ -35,6 +37,11 @@ TEST(ShardProperty, BlocksSurvive) {
         const auto back = RoundTrip(schema, block);
         ASSERT_TRUE(back.ok()) << back.status();
         EXPECT_TRUE(SameBlocks(block, *back));
+        for (const Split split : {Split::kContext, Split::kTrain, Split::kValid, Split::kTest}) {
+          const auto only = RoundTrip(schema, block, split);
+          ASSERT_TRUE(only.ok()) << only.status();
+          EXPECT_TRUE(SameBlocks(OnlySplit(schema, block, split), *only)) << SplitName(split);
+        }
       }
     }
   }

@@ -132,6 +132,21 @@ inline bool SameFloats(const std::vector<float>& a, const std::vector<float>& b)
   return true;
 }
 
+// The events of one split, of all users.
+inline UserBlock OnlySplit(const Schema& schema, const UserBlock& block, Split split) {
+  UserBlock only;
+  only.user_id = block.user_id;
+  only.user_offsets = {0};
+  only.events = MakeColumns(schema);
+  for (size_t user = 0; user < block.users(); ++user) {
+    for (uint32_t i = block.user_offsets[user]; i < block.user_offsets[user + 1]; ++i) {
+      if (block.events.split[i] == split) AppendEvent(schema, block.events, i, only.events);
+    }
+    only.user_offsets.push_back(static_cast<uint32_t>(only.events.size()));
+  }
+  return only;
+}
+
 inline bool SameBlocks(const UserBlock& a, const UserBlock& b) {
   const EventColumns& x = a.events;
   const EventColumns& y = b.events;

@@ -320,7 +320,8 @@ TEST_F(BatchStreamTest, LoadedBlocksAreReadOnce) {
                                    {0, 0},
                                    {0, all.size()}}) {
     const auto loaded = blocks_->Load(
-        {all.begin() + static_cast<ptrdiff_t>(begin), all.begin() + static_cast<ptrdiff_t>(end)});
+        {all.begin() + static_cast<ptrdiff_t>(begin), all.begin() + static_cast<ptrdiff_t>(end)},
+        std::nullopt);
     ASSERT_TRUE(loaded.ok()) << loaded.status();
     std::vector<const UserBlock*> now(all.size(), nullptr);
     for (size_t i = begin; i < end; ++i) {
@@ -330,6 +331,19 @@ TEST_F(BatchStreamTest, LoadedBlocksAreReadOnce) {
     }
     before = now;
   }
+}
+
+// What a block was cut to for one stream does not reach another.
+TEST_F(BatchStreamTest, LoadedBlocksAreOfOneChoice) {
+  const std::vector<ShardSet::BlockRef> first = {set_->blocks().front()};
+  for (const std::optional<Split> only : {std::optional<Split>(), std::optional(Split::kTrain),
+                                          std::optional(Split::kTest), std::optional<Split>()}) {
+    const auto loaded = blocks_->Load(first, only);
+    ASSERT_TRUE(loaded.ok()) << loaded.status();
+    EXPECT_EQ((*loaded)[0]->events.event_id, set_->Read(first[0], only)->events.event_id);
+  }
+  const size_t all = set_->Read(first[0])->events.size();
+  EXPECT_LT(set_->Read(first[0], Split::kTrain)->events.size(), all);
 }
 
 // One byte of the last block is flipped after the shards were opened.
