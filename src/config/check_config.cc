@@ -416,6 +416,9 @@ Problem CheckDlrm(const Config& config) {
   if (train.dual_loss.weight > 0.0) {
     return At("dlrm.train.dual_loss.weight", "DLRM is the base model itself and needs 0");
   }
+  if (train.recency_prior > 0.0) {
+    return At("dlrm.train.recency_prior", "DLRM has no history and needs 0");
+  }
   return std::nullopt;
 }
 
@@ -468,6 +471,9 @@ Problem CheckSequenceModel(const Config& config, const std::string& name,
   GRAB_RETURN_IF_PROBLEM(CheckTrain(config, name + ".train", run.train));
   if (run.train.batch != "packed") {
     return At(name + ".train.batch", "the model reads a user's history and needs \"packed\"");
+  }
+  if (run.train.recency_prior > 0.0 && name != "grab") {
+    return At(name + ".train.recency_prior", "only GRAB's attention has it, expected 0");
   }
   return CheckObjective(config, name + ".train", run.train);
 }

@@ -145,6 +145,7 @@ struct TrainConfig {
   int64_t shuffle_blocks = 64;
   double dense_lr = 1e-3;
   double weight_decay = 0.01;
+  double recency_prior = 0.0;
   double warmup_fraction = 0.05;
   std::string decay = "linear";
   double final_lr_fraction = 0.1;
@@ -218,6 +219,12 @@ struct TrainConfig {
     v.Setting("dense_lr", dense_lr, "Learning rate of dense weights (AdamW).", Between(0, 10));
     v.Setting("weight_decay", weight_decay, "Decoupled weight decay of dense matrices.",
               Between(0, 10));
+    v.Setting("recency_prior", recency_prior,
+              "GRAB's attention starts with a preference for recent events, which training may "
+              "change: head h of H (from 0) lowers the logit of an event d tokens back by this "
+              "times h / (H - 1) times ln(d); 0: none. Try 1 where the newest events tell the most "
+              "and long windows lose.",
+              Between(0, 100));
     v.Setting("warmup_fraction", warmup_fraction, "Share of all steps with rising learning rates.",
               Between(0, 1));
     v.Setting("decay", decay, "Learning rates after warm-up.", OneOf({"none", "linear", "cosine"}));

@@ -8,6 +8,7 @@
 #include "checkpoint/safetensors.h"
 #include "checkpoint/tables.h"
 #include "train/heads.h"
+#include "train/recency_prior.h"
 #include "train/table_options.h"
 
 namespace grab {
@@ -123,7 +124,9 @@ Status ReadDense(const std::string& path, RunState& state) {
 RunState::RunState(const ModelSpec& spec, const TrainConfig& config)
     : net(spec, static_cast<uint64_t>(config.seed), torch::kFloat32, HeadWeights(spec, config)),
       tables(MakeTables(spec, config, 0)),
-      optimiser(net.weights(), config.weight_decay) {}
+      optimiser(net.weights(), config.weight_decay) {
+  if (config.recency_prior > 0.0) PreferRecent(spec, config.recency_prior, net.w());
+}
 
 StatusOr<bool> SaveRunState(RunState& state, const ModelSpec& spec, const std::string& dir,
                             int64_t kept) {

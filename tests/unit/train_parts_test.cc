@@ -1,13 +1,17 @@
 // Optimisers against hand-written formulas, the schedule at its corners, the loss with unknown
-// labels, determinism of the initial weights.
+// labels, determinism of the initial weights, what attention starts with.
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <set>
 
+#include "kernels/rab_buckets.h"
 #include "support/net_weights.h"
 #include "train/adamw.h"
 #include "train/dual_loss.h"
 #include "train/loss.h"
+#include "train/recency_prior.h"
+#include "train/run_state.h"
 #include "train/schedule.h"
 #include "train/stage.h"
 #include "train/table_options.h"
@@ -166,6 +170,63 @@ TEST(Net, InitialWeightsDependOnTheSeedAlone) {
     differs = differs || !torch::equal(a.weights()[i].second, c.weights()[i].second);
   }
   EXPECT_TRUE(differs);
+}
+
+// The bias that every query starts with, from the weights and DESIGN 3.3: -m_h ln(distance), where
+// a bucket holds one distance, and between those of its ends elsewhere. What is random in a
+// codebook row, N(0, .02^2) summed over the head's width and divided by its root, stays below .1 (5
+// of its standard deviations).
+TEST(PreferRecent, BiasFallsWithTheLogarithmOfTheDistance) {
+  constexpr double kSlope = 1.5, kRandom = 0.1;
+  Config config = testing::MakeConfig();
+  config.grab.model.d_model = 32;
+  config.grab.model.position_buckets = 12;
+  config.grab.model.channels[0].window_len = 100;
+  for (const int64_t heads : {1, 4}) {
+    config.grab.model.heads = heads;
+    const Model model = testing::MakeModel(config, ModelKind::kGrab, 1);
+    const ModelSpec& spec = model.spec;
+    const Net before(spec, 5), net(spec, 5);
+    PreferRecent(spec, kSlope, net.w());
+    std::set<std::string> changed;
+    for (size_t c = 0; c < spec.channels.size(); ++c) {
+      for (int64_t layer = 0; layer < spec.layers; ++layer) {
+        const std::string prefix = LayerPrefix(c, layer) + "attention.";
+        changed.insert({prefix + "qkv.bias", prefix + "codebook_position"});
+        const torch::Tensor bias = net.w()[prefix + "qkv.bias"].detach();
+        EXPECT_EQ(bias.slice(0, spec.d_model).abs().sum().item<float>(), 0.0f);
+        const torch::Tensor query = bias.slice(0, 0, spec.d_model).reshape({heads, -1});
+        const torch::Tensor starts =
+            (net.w()[prefix + "codebook_position"].detach() * query.unsqueeze(1)).sum(2) /
+            std::sqrt(static_cast<double>(spec.head_width()));
+        const auto bucket = PositionBuckets(spec.position_buckets, spec.DistanceMax(c));
+        for (int64_t h = 0; h < heads; ++h) {
+          const double m = heads == 1 ? kSlope : kSlope * static_cast<double>(h) / 3.0;
+          for (size_t distance = 1; distance < bucket.size(); ++distance) {
+            const auto same = std::equal_range(bucket.begin() + 1, bucket.end(), bucket[distance]);
+            const double nearest = static_cast<double>(same.first - bucket.begin());
+            const double farthest = static_cast<double>(same.second - bucket.begin() - 1);
+            const auto start = starts[h][bucket[distance]].item<double>();
+            EXPECT_LE(start, -m * std::log(nearest) + kRandom) << h << " " << distance;
+            EXPECT_GE(start, -m * std::log(farthest) - kRandom) << h << " " << distance;
+          }
+        }
+      }
+    }
+    for (const auto& [name, weight] : net.weights()) {
+      EXPECT_EQ(torch::equal(weight, before.w()[name]), changed.count(name) == 0) << name;
+    }
+  }
+}
+
+TEST(PreferRecent, IsWhatARunStartsWithIfAsked) {
+  const Model model = testing::MakeModel(testing::MakeConfig(), ModelKind::kGrab, 1);
+  TrainConfig config;
+  const std::string name = LayerPrefix(0, 0) + "attention.qkv.bias";
+  EXPECT_EQ(RunState(model.spec, config).net.w()[name].abs().sum().item<float>(), 0.0f);
+  config.recency_prior = 1.0;
+  EXPECT_EQ(RunState(model.spec, config).net.w()[name].sum().item<float>(),
+            static_cast<float>(model.spec.d_model));
 }
 
 // Losses fall by 2 % a window, then by less than 1 %: the plateau is that window's end, and the
