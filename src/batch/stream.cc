@@ -22,6 +22,7 @@ BatchStream::BatchStream(LoadedBlocks& blocks, const BatchBuilder& builder, Stre
       rng_(HashCombine(options.seed, options.pass)),
       order_(blocks.shards().blocks()) {
   GRAB_CHECK(options.shuffle_blocks > 0);
+  GRAB_CHECK(!options.targets_only || !builder.reads_history());
   if (options_.shuffle) Shuffle(order_, rng_);
 }
 
@@ -36,9 +37,8 @@ Status BatchStream::Load() {
       refs.push_back(ref);
     }
   }
-  // Without history the targets are all that is read of a block.
   const std::optional<Split> only =
-      builder_.reads_history() ? std::nullopt : std::optional(options_.split);
+      options_.targets_only ? std::optional(options_.split) : std::nullopt;
   GRAB_ASSIGN_OR_RETURN(loaded_, blocks_.Load(refs, only));
   std::vector<std::vector<Unit>> units(loaded_.size());
   ParallelFor(static_cast<int64_t>(units.size()), blocks_.threads(),

@@ -110,6 +110,7 @@ Status TrainSession::StartWorkers(const ItemPopularity* popularity) {
 StreamOptions TrainSession::StageOptions(const Slice& slice) {
   const bool sparse = stage() == Stage::kSparse;
   StreamOptions options;
+  options.targets_only = !HasHistory(spec_.kind);
   options.split = slice.split;
   options.request_from_ms = slice.from_ms;
   options.request_to_ms = slice.to_ms;

@@ -186,6 +186,21 @@ TEST_F(BatchStreamTest, EveryTargetExactlyOncePerPassAndWithinTheBudget) {
   }
 }
 
+// The same batches in the same order, but for what only whole timelines tell.
+TEST_F(BatchStreamTest, TargetsAloneMakeTheSameBatches) {
+  StreamOptions options = Options(kModes[2]);
+  std::vector<Batch> whole = All(options);
+  options.targets_only = true;
+  std::vector<Batch> alone = All(options);
+  ASSERT_EQ(whole.size(), alone.size());
+  for (size_t i = 0; i < whole.size(); ++i) {
+    EXPECT_EQ(alone[i].history_len.size(), whole[i].history_len.size());
+    alone[i].history_len.clear();
+    whole[i].history_len.clear();
+    EXPECT_TRUE(SameBatches(whole[i], alone[i])) << "batch " << i;
+  }
+}
+
 TEST_F(BatchStreamTest, WithoutTargetsOfTheSplitThereIsNoBatch) {
   StreamOptions options = Options(kModes[0]);
   options.split = Split::kTest;
