@@ -4,8 +4,7 @@ namespace grab {
 
 StatusOr<std::vector<const UserBlock*>> LoadedBlocks::Load(
     const std::vector<ShardSet::BlockRef>& refs, std::optional<Split> only) {
-  if (only != only_) blocks_.clear();
-  only_ = only;
+  if (only_.has_value() && only != only_) blocks_.clear();
   std::map<Key, UserBlock> kept;
   std::vector<ShardSet::BlockRef> missing;
   for (const ShardSet::BlockRef& ref : refs) {
@@ -14,6 +13,7 @@ StatusOr<std::vector<const UserBlock*>> LoadedBlocks::Load(
     kept.insert(std::move(block));
   }
   blocks_ = std::move(kept);
+  if (blocks_.empty()) only_ = only;
   GRAB_RETURN_IF_ERROR(Read(missing));
   std::vector<const UserBlock*> loaded;
   for (const ShardSet::BlockRef& ref : refs) loaded.push_back(&blocks_.at({ref.shard, ref.block}));

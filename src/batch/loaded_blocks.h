@@ -26,8 +26,9 @@ class LoadedBlocks {
   int threads() const { return threads_; }
 
   // Drops all blocks but `refs` (distinct), then reads those that were not there. The blocks, one
-  // per ref, live until the next call; one stream at a time. With `only` they have the events of
-  // that split alone; blocks of another choice are dropped.
+  // per ref, live until the next call; one stream at a time. With `only` the events of that split
+  // suffice: blocks are read for them alone, unless some of `refs` are there whole, which then all
+  // are. Blocks that were read for another split are read anew.
   StatusOr<std::vector<const UserBlock*>> Load(const std::vector<ShardSet::BlockRef>& refs,
                                                std::optional<Split> only);
 
@@ -38,7 +39,7 @@ class LoadedBlocks {
 
   const ShardSet& shards_;
   const int threads_;
-  std::optional<Split> only_;  // of blocks_
+  std::optional<Split> only_;  // of blocks_; nullopt: they are whole
   std::map<Key, UserBlock> blocks_;
 };
 

@@ -73,7 +73,7 @@ void BatchStream::PlanUser(uint32_t block, uint32_t user, std::vector<Unit>& uni
   std::vector<TargetGroup> groups;
   if (options_.impressions) {
     builder_.Plan(data, user, begin, end, targets, 0, groups);
-  } else if (options_.window_size == 0) {
+  } else if (options_.window_size == 0 || options_.targets_only) {
     builder_.Plan(data, user, begin, end, targets, options_.batch_tokens, groups);
   } else {
     auto target = targets.begin();

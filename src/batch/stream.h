@@ -28,8 +28,9 @@ struct StreamOptions {
   uint64_t pass = 0;             // another pass is another order
   uint64_t batch_tokens = 8192;  // a segment that alone has more is a batch of its own
   uint32_t shuffle_blocks = 1;
-  // Reads no other events: for models without history, which train on one event in many. Their
-  // batches do not say how long a history is (Batch::history_len).
+  // Needs no other events: for models without history, which train on one event in many. There are
+  // no windows then, and what batches say of the history's length (Batch::history_len) means
+  // nothing.
   bool targets_only = false;
   uint32_t window_size = 0;  // 0: whole timelines (evaluation)
   uint32_t window_train = 0;
