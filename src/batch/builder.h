@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/container/inlined_vector.h"
 #include "base/status.h"
 #include "batch/batch.h"
 #include "batch/visibility.h"
@@ -26,9 +27,11 @@ struct TargetGroup {
   uint32_t user = 0;         // in its block
   uint32_t event_begin = 0;  // the events of the user that count, as indices into the block
   uint32_t event_end = 0;
-  std::vector<uint32_t> targets;  // indices into the block, ascending
-  uint64_t tokens = 0;            // its share of a batch's token budget
-  uint32_t reach_begin = 0;       // of these events, those that can reach a target
+  // Indices into the block, ascending. In place where they are few: a log shuffled by impressions
+  // is as many groups as it has targets.
+  absl::InlinedVector<uint32_t, 4> targets;
+  uint64_t tokens = 0;       // its share of a batch's token budget
+  uint32_t reach_begin = 0;  // of these events, those that can reach a target
   uint32_t reach_end = 0;
 };
 

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <condition_variable>
 #include <deque>
-#include <iterator>
 #include <mutex>
 #include <thread>
 #include <utility>
@@ -40,24 +39,24 @@ Status BatchStream::Load() {
   const std::optional<Split> only =
       options_.targets_only ? std::optional(options_.split) : std::nullopt;
   GRAB_ASSIGN_OR_RETURN(loaded_, blocks_.Load(refs, only));
-  std::vector<std::vector<Unit>> units(loaded_.size());
-  ParallelFor(static_cast<int64_t>(units.size()), blocks_.threads(),
+  groups_.assign(loaded_.size(), {});
+  ParallelFor(static_cast<int64_t>(groups_.size()), blocks_.threads(),
               [&](int, int64_t begin_block, int64_t end_block) {
                 for (auto b = static_cast<uint32_t>(begin_block); b < end_block; ++b) {
                   for (uint32_t user = 0; user < loaded_[b]->users(); ++user) {
-                    PlanUser(b, user, units[b]);
+                    PlanUser(*loaded_[b], user, groups_[b]);
                   }
                 }
               });
-  for (std::vector<Unit>& of_block : units) {
-    std::move(of_block.begin(), of_block.end(), std::back_inserter(units_));
+  for (uint32_t b = 0; b < groups_.size(); ++b) {
+    for (uint32_t g = 0; g < groups_[b].size(); ++g) units_.push_back({b, g});
   }
   if (options_.shuffle) Shuffle(units_, rng_);
   return absl::OkStatus();
 }
 
-void BatchStream::PlanUser(uint32_t block, uint32_t user, std::vector<Unit>& units) const {
-  const UserBlock& data = *loaded_[block];
+void BatchStream::PlanUser(const UserBlock& data, uint32_t user,
+                           std::vector<TargetGroup>& groups) const {
   const uint32_t begin = data.user_offsets[user];
   std::vector<uint32_t> targets;
   for (uint32_t i = begin; i < data.user_offsets[user + 1]; ++i) {
@@ -70,7 +69,6 @@ void BatchStream::PlanUser(uint32_t block, uint32_t user, std::vector<Unit>& uni
   if (targets.empty()) return;
   // What follows the last target is in nobody's history.
   const uint32_t end = targets.back() + 1;
-  std::vector<TargetGroup> groups;
   if (options_.impressions) {
     builder_.Plan(data, user, begin, end, targets, 0, groups);
   } else if (options_.window_size == 0 || options_.targets_only) {
@@ -86,38 +84,36 @@ void BatchStream::PlanUser(uint32_t block, uint32_t user, std::vector<Unit>& uni
       target = last;
     }
   }
-  for (TargetGroup& group : groups) units.push_back({block, std::move(group)});
 }
 
-StatusOr<std::vector<const BatchStream::Unit*>> BatchStream::Take() {
+StatusOr<std::span<const BatchStream::Unit>> BatchStream::Take() {
   while (next_unit_ == units_.size()) {
-    if (next_block_ == order_.size()) return std::vector<const Unit*>();
+    if (next_block_ == order_.size()) return std::span<const Unit>();
     GRAB_RETURN_IF_ERROR(Load());
   }
-  std::vector<const Unit*> taken;
+  const size_t first = next_unit_;
   uint64_t tokens = 0;
   while (next_unit_ < units_.size()) {
-    const Unit& unit = units_[next_unit_];
-    if (!taken.empty() && tokens + unit.group.tokens > options_.batch_tokens) break;
-    tokens += unit.group.tokens;
-    taken.push_back(&unit);
+    const uint64_t more = GroupOf(units_[next_unit_]).tokens;
+    if (next_unit_ > first && tokens + more > options_.batch_tokens) break;
+    tokens += more;
     ++next_unit_;
   }
-  return taken;
+  return std::span<const Unit>(units_).subspan(first, next_unit_ - first);
 }
 
 StatusOr<std::optional<Batch>> BatchStream::Next() {
-  GRAB_ASSIGN_OR_RETURN(const std::vector<const Unit*> units, Take());
+  GRAB_ASSIGN_OR_RETURN(const std::span<const Unit> units, Take());
   if (units.empty()) return std::optional<Batch>();
   std::optional<Batch> batch = builder_.Empty();
-  for (const Unit* unit : units) builder_.Append(*loaded_[unit->block], unit->group, *batch);
+  for (const Unit& unit : units) builder_.Append(*loaded_[unit.block], GroupOf(unit), *batch);
   return batch;
 }
 
 StatusOr<uint64_t> BatchStream::Skip() {
-  GRAB_ASSIGN_OR_RETURN(const std::vector<const Unit*> units, Take());
+  GRAB_ASSIGN_OR_RETURN(const std::span<const Unit> units, Take());
   uint64_t targets = 0;
-  for (const Unit* unit : units) targets += unit->group.targets.size();
+  for (const Unit& unit : units) targets += GroupOf(unit).targets.size();
   return targets;
 }
 

@@ -7,6 +7,7 @@
 #include <limits>
 #include <memory>
 #include <optional>
+#include <span>
 #include <vector>
 
 #include "base/rng.h"
@@ -49,11 +50,12 @@ class BatchStream {
  private:
   struct Unit {
     uint32_t block = 0;  // in loaded_
-    TargetGroup group;
+    uint32_t group = 0;  // in the block's groups_
   };
   Status Load();
-  void PlanUser(uint32_t block, uint32_t user, std::vector<Unit>& units) const;
-  StatusOr<std::vector<const Unit*>> Take();
+  void PlanUser(const UserBlock& data, uint32_t user, std::vector<TargetGroup>& groups) const;
+  StatusOr<std::span<const Unit>> Take();
+  const TargetGroup& GroupOf(const Unit& unit) const { return groups_[unit.block][unit.group]; }
 
   LoadedBlocks& blocks_;
   const BatchBuilder& builder_;
@@ -62,7 +64,8 @@ class BatchStream {
   std::vector<ShardSet::BlockRef> order_;
   size_t next_block_ = 0;
   std::vector<const UserBlock*> loaded_;
-  std::vector<Unit> units_;
+  std::vector<std::vector<TargetGroup>> groups_;  // of each loaded block
+  std::vector<Unit> units_;                       // all of groups_, in order of the pass
   size_t next_unit_ = 0;
 };
 

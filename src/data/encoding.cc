@@ -44,8 +44,10 @@ float IntegralFromInt(uint64_t value) {
 
 // Adds a plane to values whose byte at `shift` is still 0.
 template <class T>
-void AddPlane(const uint8_t* plane, uint64_t n, int shift, T* out) {
-  for (uint64_t i = 0; i < n; ++i) out[i] |= static_cast<T>(plane[i]) << shift;
+void AddPlane(const uint8_t* plane, int shift, const Positions* only, std::vector<T>& out) {
+  for (size_t i = 0; i < out.size(); ++i) {
+    out[i] |= static_cast<T>(plane[only == nullptr ? i : (*only)[i]]) << shift;
+  }
 }
 
 }  // namespace
@@ -272,39 +274,36 @@ Status StreamDecoder::TakeBytes(uint64_t n, std::vector<uint8_t>& out) {
   return absl::OkStatus();
 }
 
-Status StreamDecoder::TakePlanes(uint64_t n, uint64_t base, uint64_t scale, int width,
-                                 uint64_t* out) {
-  std::fill_n(out, n, 0);
+template <class T>
+Status StreamDecoder::TakePlanes(uint64_t n, int width, const Positions* only,
+                                 std::vector<T>& out) {
+  out.assign(only == nullptr ? n : only->size(), 0);
   for (int byte = 0; byte < width; ++byte) {
     GRAB_ASSIGN_OR_RETURN(const uint8_t* plane, TakePlane(n));
-    AddPlane(plane, n, 8 * byte, out);
-  }
-  // Wraps around for malformed input, which the users of the values reject.
-  if (base != 0 || scale != 1) {
-    for (uint64_t i = 0; i < n; ++i) out[i] = base + scale * out[i];
+    AddPlane(plane, 8 * byte, only, out);
   }
   return absl::OkStatus();
 }
 
 Status StreamDecoder::TakeDictionary(uint64_t n, std::vector<uint64_t>& out,
-                                     DictionaryCodes* dictionary) {
+                                     DictionaryCodes* dictionary, const Positions* only) {
   GRAB_ASSIGN_OR_RETURN(const uint32_t entries, TakeU32());
   GRAB_ASSIGN_OR_RETURN(const uint8_t width, TakeByte());
   if (entries == 0 || entries > n || width < 1 || width > 8) {
     return Malformed(absl::StrCat("a dictionary of ", entries, " entries of ", width, " bytes for ",
                                   n, " values"));
   }
-  std::vector<uint64_t> values(entries);
-  GRAB_RETURN_IF_ERROR(TakePlanes(entries, 0, 1, width, values.data()));
-  std::vector<uint32_t> codes(n, 0);
-  for (int byte = 0; byte < BytesFor(entries - 1); ++byte) {
-    GRAB_ASSIGN_OR_RETURN(const uint8_t* plane, TakePlane(n));
-    AddPlane(plane, n, 8 * byte, codes.data());
+  std::vector<uint64_t> values;
+  GRAB_RETURN_IF_ERROR(TakePlanes(entries, width, nullptr, values));
+  std::vector<uint32_t> codes;
+  GRAB_RETURN_IF_ERROR(TakePlanes(n, BytesFor(entries - 1), only, codes));
+  out.resize(codes.size());
+  for (size_t i = 0; i < codes.size(); ++i) {
+    if (codes[i] >= entries) {
+      return Malformed(absl::StrCat("a code beyond the ", entries, " entries of its dictionary"));
+    }
+    out[i] = values[codes[i]];
   }
-  if (*std::max_element(codes.begin(), codes.end()) >= entries) {
-    return Malformed(absl::StrCat("a code beyond the ", entries, " entries of its dictionary"));
-  }
-  for (uint64_t i = 0; i < n; ++i) out[i] = values[codes[i]];
   if (dictionary != nullptr) {
     dictionary->codes = std::move(codes);
     dictionary->entries = entries;
@@ -312,47 +311,52 @@ Status StreamDecoder::TakeDictionary(uint64_t n, std::vector<uint64_t>& out,
   return absl::OkStatus();
 }
 
-Status StreamDecoder::TakeInts(uint64_t n, std::vector<uint64_t>& out,
-                               DictionaryCodes* dictionary) {
+Status StreamDecoder::TakeInts(uint64_t n, std::vector<uint64_t>& out, DictionaryCodes* dictionary,
+                               const Positions* only) {
   if (dictionary != nullptr) *dictionary = {};
   out.clear();
   if (n == 0) return absl::OkStatus();
   GRAB_ASSIGN_OR_RETURN(const uint8_t kind, TakeByte());
   if (kind == kConstant) {
     GRAB_ASSIGN_OR_RETURN(const uint64_t value, TakeU64());
-    out.assign(n, value);
+    out.assign(only == nullptr ? n : only->size(), value);
     return absl::OkStatus();
   }
-  out.resize(n);
-  if (kind == kDictionary) return TakeDictionary(n, out, dictionary);
+  if (kind == kDictionary) return TakeDictionary(n, out, dictionary, only);
   if (kind != kPlanes) return Malformed(absl::StrCat("unknown integer encoding ", kind));
   GRAB_ASSIGN_OR_RETURN(const uint64_t base, TakeU64());
   GRAB_ASSIGN_OR_RETURN(const uint64_t scale, TakeU64());
   GRAB_ASSIGN_OR_RETURN(const uint8_t width, TakeByte());
   if (width < 1 || width > 8) return Malformed(absl::StrCat("integers of ", width, " bytes"));
-  return TakePlanes(n, base, scale, width, out.data());
+  GRAB_RETURN_IF_ERROR(TakePlanes(n, width, only, out));
+  // Wraps around for malformed input, which the users of the values reject.
+  if (base != 0 || scale != 1) {
+    for (uint64_t& value : out) value = base + scale * value;
+  }
+  return absl::OkStatus();
 }
 
-Status StreamDecoder::TakeInts32(uint64_t n, std::vector<uint32_t>& out) {
-  GRAB_RETURN_IF_ERROR(TakeInts(n, as_ints_));
-  out.resize(n);
+Status StreamDecoder::TakeInts32(uint64_t n, std::vector<uint32_t>& out, const Positions* only) {
+  GRAB_RETURN_IF_ERROR(TakeInts(n, as_ints_, nullptr, only));
+  out.resize(as_ints_.size());
   uint64_t all = 0;
-  for (uint64_t i = 0; i < n; ++i) {
+  for (size_t i = 0; i < out.size(); ++i) {
     all |= as_ints_[i];
     out[i] = static_cast<uint32_t>(as_ints_[i]);
   }
   return all >> 32 == 0 ? absl::OkStatus() : Malformed("an integer larger than 32 bits");
 }
 
-Status StreamDecoder::TakeFloats(uint64_t n, std::vector<float>& out, DictionaryCodes* dictionary) {
+Status StreamDecoder::TakeFloats(uint64_t n, std::vector<float>& out, DictionaryCodes* dictionary,
+                                 const Positions* only) {
   if (dictionary != nullptr) *dictionary = {};
   out.clear();
   if (n == 0) return absl::OkStatus();
   GRAB_ASSIGN_OR_RETURN(const uint8_t kind, TakeByte());
   if (kind > kIntegral) return Malformed(absl::StrCat("unknown number encoding ", kind));
-  GRAB_RETURN_IF_ERROR(TakeInts(n, as_ints_, dictionary));
-  out.resize(n);
-  for (uint64_t i = 0; i < n; ++i) {
+  GRAB_RETURN_IF_ERROR(TakeInts(n, as_ints_, dictionary, only));
+  out.resize(as_ints_.size());
+  for (size_t i = 0; i < out.size(); ++i) {
     out[i] = kind == kIntegral ? IntegralFromInt(as_ints_[i])
                                : std::bit_cast<float>(static_cast<uint32_t>(as_ints_[i]));
   }

@@ -17,6 +17,9 @@ struct ZSTD_DCtx_s;
 
 namespace grab {
 
+// Ascending positions in a stream: of the values that are wanted where not all are.
+using Positions = std::vector<uint32_t>;
+
 // A dictionary-coded stream, kept so that a dependent column can be stored per entry instead of per
 // value.
 struct DictionaryCodes {
@@ -66,10 +69,14 @@ class StreamDecoder {
   StatusOr<uint32_t> TakeU32();
   StatusOr<uint64_t> TakeU64();
   Status TakeBytes(uint64_t n, std::vector<uint8_t>& out);
-  Status TakeInts(uint64_t n, std::vector<uint64_t>& out, DictionaryCodes* dictionary = nullptr);
+  // Of the `n` values of the stream those at the positions `only`, all < n; null: all of them. So
+  // are the codes of `dictionary`; its entries are the stream's.
+  Status TakeInts(uint64_t n, std::vector<uint64_t>& out, DictionaryCodes* dictionary = nullptr,
+                  const Positions* only = nullptr);
   // As TakeInts, for streams whose values must fit 32 bits.
-  Status TakeInts32(uint64_t n, std::vector<uint32_t>& out);
-  Status TakeFloats(uint64_t n, std::vector<float>& out, DictionaryCodes* dictionary = nullptr);
+  Status TakeInts32(uint64_t n, std::vector<uint32_t>& out, const Positions* only = nullptr);
+  Status TakeFloats(uint64_t n, std::vector<float>& out, DictionaryCodes* dictionary = nullptr,
+                    const Positions* only = nullptr);
 
   size_t position() const { return position_; }
   bool AtEnd() const { return position_ == input_.size(); }
@@ -78,8 +85,11 @@ class StreamDecoder {
   Status Take(void* out, size_t bytes);
   // One plane of `n` bytes, valid until the next call: in the input where it is stored raw.
   StatusOr<const uint8_t*> TakePlane(uint64_t n);
-  Status TakePlanes(uint64_t n, uint64_t base, uint64_t scale, int width, uint64_t* out);
-  Status TakeDictionary(uint64_t n, std::vector<uint64_t>& out, DictionaryCodes* dictionary);
+  // Adds the next `width` planes of `n` bytes up to integers.
+  template <class T>
+  Status TakePlanes(uint64_t n, int width, const Positions* only, std::vector<T>& out);
+  Status TakeDictionary(uint64_t n, std::vector<uint64_t>& out, DictionaryCodes* dictionary,
+                        const Positions* only);
   Status Malformed(absl::string_view detail) const;
 
   std::span<const uint8_t> input_;

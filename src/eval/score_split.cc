@@ -106,16 +106,17 @@ StatusOr<ScoreTable> ScoreSplitByUser(const ShardSet& shards, const ModelSpec& s
     if (shards.info(ref).targets[static_cast<size_t>(split)] == 0) continue;
     GRAB_ASSIGN_OR_RETURN(const UserBlock block, shards.Read(ref));
     for (uint32_t user = 0; user < block.users(); ++user) {
-      TargetGroup group{user, block.user_offsets[user], block.user_offsets[user + 1], {}, 0};
+      const TargetGroup group{user, block.user_offsets[user], block.user_offsets[user + 1], {}, 0};
+      std::vector<uint32_t> targets;
       Batch batch = builder.Empty();
       for (uint32_t i = group.event_begin; i < group.event_end; ++i) {
         if (block.events.split[i] != split) continue;
-        group.targets.push_back(i);
+        targets.push_back(i);
         builder.AppendTarget(block, group, i, batch);
       }
-      if (group.targets.empty()) continue;
-      std::vector<float> logits(group.targets.size() * table.tasks.size());
-      GRAB_RETURN_IF_ERROR(forward(block, user, group.targets, logits.data()));
+      if (targets.empty()) continue;
+      std::vector<float> logits(targets.size() * table.tasks.size());
+      GRAB_RETURN_IF_ERROR(forward(block, user, targets, logits.data()));
       AppendScores(batch, logits, table);
     }
     progress.Update(table.rows(), "");

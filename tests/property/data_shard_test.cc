@@ -24,6 +24,19 @@ StatusOr<UserBlock> RoundTrip(const Schema& schema, const UserBlock& block,
       {reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size()}, &error_offset, only);
 }
 
+// Whole, and each split by itself.
+void ExpectSurvives(const Schema& schema, const UserBlock& block) {
+  ASSERT_TRUE(Validate(schema, block).ok()) << Validate(schema, block);
+  const auto back = RoundTrip(schema, block);
+  ASSERT_TRUE(back.ok()) << back.status();
+  EXPECT_TRUE(SameBlocks(block, *back));
+  for (const Split split : {Split::kContext, Split::kTrain, Split::kValid, Split::kTest}) {
+    const auto only = RoundTrip(schema, block, split);
+    ASSERT_TRUE(only.ok()) << only.status();
+    EXPECT_TRUE(SameBlocks(OnlySplit(schema, block, split), *only)) << SplitName(split);
+  }
+}
+
 TEST(ShardProperty, BlocksSurvive) {
   const Schema schema = AllKindsSchema();
   uint64_t seed = 0;
@@ -33,15 +46,7 @@ TEST(ShardProperty, BlocksSurvive) {
         SCOPED_TRACE(testing::Message() << "seed " << ++seed << ", " << users << " users of up to "
                                         << events_max << " events");
         const UserBlock block = RandomBlock(schema, seed, users, events_max, numeric);
-        ASSERT_TRUE(Validate(schema, block).ok()) << Validate(schema, block);
-        const auto back = RoundTrip(schema, block);
-        ASSERT_TRUE(back.ok()) << back.status();
-        EXPECT_TRUE(SameBlocks(block, *back));
-        for (const Split split : {Split::kContext, Split::kTrain, Split::kValid, Split::kTest}) {
-          const auto only = RoundTrip(schema, block, split);
-          ASSERT_TRUE(only.ok()) << only.status();
-          EXPECT_TRUE(SameBlocks(OnlySplit(schema, block, split), *only)) << SplitName(split);
-        }
+        ExpectSurvives(schema, block);
       }
     }
   }
@@ -79,10 +84,11 @@ TEST(ShardProperty, EveryColumnEncodingSurvives) {
   for (size_t i = 0; i < std::size(shapes); ++i) {
     UserBlock block = RandomBlock(schema, 100 + i, 100, 60, i % 2 == 0);
     shapes[i](block);
-    ASSERT_TRUE(Validate(schema, block).ok()) << Validate(schema, block);
-    const auto back = RoundTrip(schema, block);
-    ASSERT_TRUE(back.ok()) << back.status();
-    EXPECT_TRUE(SameBlocks(block, *back)) << "shape " << i << ", seed " << 100 + i;
+    SCOPED_TRACE(testing::Message() << "shape " << i << ", seed " << 100 + i);
+    ExpectSurvives(schema, block);
+    // Three splits without an event.
+    block.events.split.assign(block.events.size(), Split::kTrain);
+    ExpectSurvives(schema, block);
   }
 }
 
