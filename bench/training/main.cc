@@ -26,6 +26,7 @@ struct Options {
   std::vector<int64_t> seeds = {1, 2, 3};
   int kills = 50;
   bool modes = true;
+  bool simulator = true;
   LargeTable table;
 };
 
@@ -91,6 +92,10 @@ Status AddKills(const Options& options, const std::string& raw, std::vector<Figu
 }
 
 Status Run(const Options& options) {
+  if (options.modes && !options.simulator && options.kuairand.empty()) {
+    return absl::InvalidArgumentError(
+        "--no-simulator leaves no log to train on; name one with --kuairand, or give --no-modes");
+  }
   GRAB_RETURN_IF_ERROR(MakeDirectories(options.work));
   const std::string config = JoinPath(options.source, "configs/simulator.toml");
   const std::string raw = JoinPath(options.work, "raw"), small = JoinPath(options.work, "small");
@@ -101,8 +106,13 @@ Status Run(const Options& options) {
   std::string tables;
   std::vector<Figure> figures;
   if (options.modes) {
-    if (!Exists(raw)) GRAB_RETURN_IF_ERROR(RunGrab({"simulate", "--config", config, "--out", raw}));
-    std::vector<DataSet> sets = {{"simulator", raw, "2024-01-07T12:00:00+00:00", {1.0, 0.1}}};
+    std::vector<DataSet> sets;
+    if (options.simulator) {
+      sets.push_back({"simulator", raw, "2024-01-07T12:00:00+00:00", {1.0, 0.1}});
+      if (!Exists(raw)) {
+        GRAB_RETURN_IF_ERROR(RunGrab({"simulate", "--config", config, "--out", raw}));
+      }
+    }
     if (!options.kuairand.empty()) {
       sets.push_back({"kuairand", options.kuairand, "2022-04-30T00:00:00+08:00", {1.0}});
     }
@@ -149,6 +159,8 @@ int Main(int argc, char** argv) {
   app.add_option("--table-rows", options.table.rows, "Rows of the large table; 0: no table")
       ->capture_default_str();
   app.add_flag("!--no-modes", options.modes, "Leave the ways of training out");
+  app.add_flag("!--no-simulator", options.simulator,
+               "Leave the simulated log out, which takes most of the time");
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

@@ -7,6 +7,7 @@
 #include "absl/strings/str_format.h"
 #include "base/file.h"
 #include "base/threads.h"
+#include "cli/user_spread.h"
 #include "data/shard.h"
 
 namespace grab {
@@ -69,6 +70,7 @@ StatusOr<Comparison> CompareVariants(const Job& job, const std::vector<Variant>&
     GRAB_RETURN_IF_ERROR(AddVariant(job, variant, comparison));
   }
   CompareWithReference(comparison);
+  GRAB_RETURN_IF_ERROR(AddUserSpread(job, comparison));
   GRAB_ASSIGN_OR_RETURN(const std::unique_ptr<ShardSet> shards, ShardSet::Open(job.Path("shards")));
   comparison.rows_hash = shards->rows_hash();
   comparison.commit = CommitOf(job.binary());

@@ -28,6 +28,8 @@ std::vector<double> Differences(const ModelResult& model, const ModelResult& ref
   return differences;
 }
 
+constexpr double kNormal95 = 1.96;  // standard deviations on each side of a 95 % interval
+
 std::string Signed(double value) { return absl::StrFormat("%+.5f", value); }
 
 std::string PText(const std::optional<double>& p) {
@@ -36,14 +38,16 @@ std::string PText(const std::optional<double>& p) {
 }
 
 Rows TableRows(const Comparison& comparison) {
-  Rows rows = {{"model", "seeds", "AUC", "±", "- " + comparison.reference, "p", "streaming", "GAUC",
-                "log-loss", "PCOC", "dense weights", "table MB", "training", "scores/s"}};
+  Rows rows = {{"model", "seeds", "AUC", "±", "- " + comparison.reference, "p", "± users",
+                "streaming", "GAUC", "log-loss", "PCOC", "dense weights", "table MB", "training",
+                "scores/s"}};
   for (const ComparedModel& model : comparison.models) {
     const RunMetrics& mean = model.result.mean;
     const auto& difference = model.auc_minus_reference;
     rows.push_back({mean.model, absl::StrCat(model.result.seeds.size()), Digits(mean.auc, 5),
                     Digits(model.result.auc_sd, 5), difference ? Signed(difference->mean) : "",
                     difference ? PText(difference->p) : "",
+                    model.users_sd ? Digits(kNormal95 * *model.users_sd, 5) : "",
                     mean.auc_streaming ? Digits(mean.auc_streaming, 5) : "", Digits(mean.gauc, 5),
                     Digits(mean.logloss, 5), Digits(mean.pcoc, 4),
                     HumanCount(static_cast<double>(mean.dense_weights)),
@@ -97,7 +101,8 @@ std::string Notes(const Comparison& comparison) {
         &notes, TrainRows(comparison), " training and ", first.test_rows, " test rows, hash ",
         comparison.rows_hash, "; GAUC by ", first.gauc_by,
         "; AUC and its standard deviation over seeds, p of a paired t-test over them, "
-        "two-sided. Streaming: AUC when each slice of the test is trained on after it was "
+        "two-sided; ± users: the 95 % interval of the difference over samples of as many test "
+        "users. Streaming: AUC when each slice of the test is trained on after it was "
         "scored.\n");
   }
   for (const std::string& remark : comparison.remarks) absl::StrAppend(&notes, remark, "\n");
@@ -150,6 +155,7 @@ json ToJson(const Comparison& comparison) {
       object["auc_minus_reference"] = {{"mean", difference->mean}};
       if (difference->sd.has_value()) object["auc_minus_reference"]["sd"] = *difference->sd;
       if (difference->p.has_value()) object["auc_minus_reference"]["p"] = *difference->p;
+      if (model.users_sd.has_value()) object["auc_minus_reference"]["users_sd"] = *model.users_sd;
     }
     models.push_back(std::move(object));
   }

@@ -22,6 +22,8 @@ struct ComparedModel {
   ModelResult result;
   // Its AUC less the reference's, seed by seed; nullopt: no seed has both, or it is the reference.
   std::optional<PairedDifference> auc_minus_reference;
+  // Standard deviation of its mean over samples of the test's users (AddUserSpread).
+  std::optional<double> users_sd;
 };
 
 // One thing that must hold for the rest to mean anything (docs/protocols.md, "Checks").

@@ -75,6 +75,7 @@ function comparisonColumns() {
     {head: "±", text: (m) => fixed(m.auc_sd, 5)},
     {head: `− ${report.comparison.reference}`, text: (m) => (less(m).mean == null ? "" : signed(less(m).mean))},
     {head: "p", text: (m) => pText(less(m).p)},
+    {head: "± users", text: (m) => (less(m).users_sd == null ? "" : fixed(1.96 * less(m).users_sd, 5))},
     ...(streams ? [{head: "streaming", text: (m) => fixed(m.auc_streaming, 5)}] : []),
     {head: "GAUC", text: (m) => fixed(m.gauc, 5), best: (m) => m.gauc},
     {head: "log-loss", text: (m) => fixed(m.logloss, 5), best: (m) => (m.logloss == null ? null : -m.logloss)},
@@ -99,7 +100,7 @@ function addComparison(main) {
       rows[values.indexOf(Math.max(...values))].children[column].classList.add("best");
     });
     add(main, "p", `Means over seeds. ± is the standard deviation of the AUC over seeds, p that of a paired t-test ` +
-      `against ${reference}, two-sided.` +
+      `against ${reference}, two-sided; ± users is the 95 % interval of the difference over samples of as many test users.` +
       (streams ? " Streaming: AUC when each slice of the test is trained on after it was scored." : "") +
       ` GAUC by ${models[0].gauc_by}. Bold: the best.`, "hint");
   }

@@ -25,11 +25,9 @@ StatusOr<std::vector<int64_t>> TargetTimes(const ShardSet& shards, Split split, 
   std::vector<int64_t> times_ms;
   for (const ShardSet::BlockRef& ref : shards.blocks()) {
     if (shards.info(ref).targets[static_cast<size_t>(split)] == 0) continue;
-    GRAB_ASSIGN_OR_RETURN(const UserBlock block, shards.Read(ref));
-    for (size_t i = 0; i < block.events.size(); ++i) {
-      const int64_t time_ms = block.events.request_time_ms[i];
-      const bool inside = time_ms >= from_ms && time_ms < until_ms;
-      if (inside && block.events.split[i] == split) times_ms.push_back(time_ms);
+    GRAB_ASSIGN_OR_RETURN(const UserBlock block, shards.Read(ref, split));
+    for (const int64_t time_ms : block.events.request_time_ms) {
+      if (time_ms >= from_ms && time_ms < until_ms) times_ms.push_back(time_ms);
     }
   }
   std::sort(times_ms.begin(), times_ms.end());

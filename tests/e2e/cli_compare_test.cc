@@ -48,6 +48,8 @@ TEST_F(CompareTest, PairsSeedsAgainstTheReference) {
   // Two degrees of freedom: 1 - t / sqrt(2 + t^2), which cancels to about 1e-11.
   const double t = 0.102 / (0.001 / std::sqrt(3.0));
   EXPECT_NEAR(difference["p"].get<double>(), 1.0 - t / std::sqrt(2.0 + t * t), 1e-10);
+  // Of DLRM's test AUC of .5 the users' influences are -1/4 and 1/4, of GRAB's 0.
+  EXPECT_NEAR(difference["users_sd"].get<double>(), 0.5, 1e-14);
   EXPECT_EQ(json["rows_hash"].get<std::string>().size(), 16u);
   EXPECT_THAT(ReadFile(Out("comparison.md"), 1 << 20).value(), HasSubstr("| dlrm | 3 |"));
 }

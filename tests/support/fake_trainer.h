@@ -15,7 +15,8 @@ namespace grab {
 // seed s is .6s, of grab .7ss; the digits of window_len follow in runs of `grab scale --along
 // history`; on permuted feedback it is PERMUTED_AUC (.505). Log-loss on validation is .5 and
 // dense_lr or, of trees, learning_rate (.002 where it is not set); on test it is .6 less that, so
-// that the two would not choose the same.
+// that the two would not choose the same. The test scores are of two users: grab ranks both rightly
+// (AUC 1), the others only the second (AUC .5).
 inline constexpr char kFakeTrain[] = R"sh(#!/bin/sh
 model=trees
 rate=0.002
@@ -49,6 +50,15 @@ cat > "$out/metrics.json" <<END
 "scores_per_second":10,"dense_weights":5,"tables":{"rows":3,"bytes":300},
 "valid":{"auc":0.625,"logloss":$valid},
 "test":{"rows":200,"positives":50,"auc":$auc,"gauc":0.5,"gauc_by":"page","logloss":$test,"ne":0.9,"pcoc":null}}
+END
+p=0.25
+[ "$model" = grab ] && p=0.75
+cat > "$out/test_scores.csv" <<END
+event_id,user_key,page_id,request_time_ms,history_len,split,label:click,p:click
+1,1,0,0,0,test,1,$p
+2,1,0,0,0,test,0,0.5
+3,2,0,0,0,test,1,0.75
+4,2,0,0,0,test,0,0.5
 END
 )sh";
 
