@@ -24,7 +24,7 @@ struct Compared {
   double auc = 0.0;
   uint64_t seeds = 0;
   std::optional<double> auc_streaming;
-  std::optional<double> minus_reference, p;
+  std::optional<double> minus_reference, p, users_sd;
 };
 
 StatusOr<Compared> ReadModel(const JsonMembers& object) {
@@ -40,6 +40,9 @@ StatusOr<Compared> ReadModel(const JsonMembers& object) {
   GRAB_ASSIGN_OR_RETURN(model.minus_reference, difference.Number("mean"));
   if (difference.Has("p")) {
     GRAB_ASSIGN_OR_RETURN(model.p, difference.Number("p"));
+  }
+  if (difference.Has("users_sd")) {
+    GRAB_ASSIGN_OR_RETURN(model.users_sd, difference.Number("users_sd"));
   }
   return model;
 }
@@ -83,6 +86,8 @@ Status AddFigures(const std::string& name, const std::string& dir, json& figures
     add(reference + "_minus_best_other_auc", -*best_other->minus_reference, "AUC");
   }
   add_if("p_value", best_other->p, "paired t-test with the best other model, two-sided");
+  add_if(reference + "_minus_best_other_users_sd", best_other->users_sd,
+         "AUC, standard deviation over samples of test users");
   return absl::OkStatus();
 }
 
@@ -118,7 +123,8 @@ void AddEvidence(CLI::App& app, Command& command) {
   sub->add_option("--out", options->out, "File to write")->capture_default_str()->type_name("FILE");
   sub->footer(
       "Per comparison: seeds, the reference's AUC, streaming AUC and lead over DLRM and over the "
-      "best other model, which that is, and the p of a paired t-test between them.\n\n"
+      "best other model, which that is, the p of a paired t-test between them, and the spread of "
+      "that lead over samples of test users.\n\n"
       "Example:\n"
       "  grab evidence kuairand=runs/zoo-kuairand simulator=runs/zoo --out evidence.json");
   sub->callback([&command, options] { command = [options] { return Evidence(*options); }; });

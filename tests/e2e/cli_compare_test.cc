@@ -113,6 +113,7 @@ TEST_F(CompareTest, EvidenceListsTheFigures) {
   EXPECT_NEAR(values["toy_grab_minus_best_other_auc"].get<double>(), 0.102, 1e-14);
   EXPECT_EQ(values["toy_best_other"], "dlrm");
   EXPECT_LT(values["toy_p_value"].get<double>(), 0.001);
+  EXPECT_NEAR(values["toy_grab_minus_best_other_users_sd"].get<double>(), 0.5, 1e-14);
   EXPECT_EQ(values.count("toy_grab_streaming_auc"), 0u);
 
   const CommandResult missing = RunCommand({dir_.File("bin/grab"), "evidence", "toy=nowhere"});
