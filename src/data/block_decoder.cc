@@ -96,9 +96,8 @@ class BlockDecoder {
     } else if (kind == kUsersText) {
       std::vector<uint32_t> offsets;
       GRAB_ASSIGN_OR_RETURN(const uint32_t bytes, TakeOffsets(users_, offsets));
-      GRAB_RETURN_IF_ERROR(Reserve(bytes, 1));
-      std::vector<uint8_t> text;
-      GRAB_RETURN_IF_ERROR(in_.TakeBytes(bytes, text));
+      GRAB_RETURN_IF_ERROR(Reserve(bytes, kUserTextBytes));
+      GRAB_ASSIGN_OR_RETURN(const std::span<const uint8_t> text, in_.TakeBytes(bytes));
       for (uint32_t user = 0; user < users_; ++user) {
         block_.user_id[user].assign(reinterpret_cast<const char*>(text.data()) + offsets[user],
                                     offsets[user + 1] - offsets[user]);

@@ -40,7 +40,7 @@ uint64_t IdBytes(const FieldSchema& field) {
 
 uint64_t DecodedBytes(const Schema& schema, const UserBlock& block) {
   uint64_t bytes = (block.users() + 1) * UserBytes();
-  for (const std::string& user : block.user_id) bytes += user.size();
+  for (const std::string& user : block.user_id) bytes += user.size() * kUserTextBytes;
   bytes += (block.events.size() + 1) * EventBytes(schema);
   for (size_t f = 0; f < schema.fields.size(); ++f) {
     if (schema.fields[f].kind == FieldKind::kIds) {

@@ -22,6 +22,9 @@ enum ColumnKind : uint8_t {
 // Added to the split of an event that is never history.
 inline constexpr uint64_t kCandidateOnly = 4;
 
+// Memory of a byte of a user's id: in the id and, while that is decoded, in the text of all.
+inline constexpr uint64_t kUserTextBytes = 2;
+
 // Memory of a decoded user beside its id's text, of an event beside the ids of its kIds fields, and
 // of one such id.
 uint64_t UserBytes();

@@ -266,12 +266,10 @@ StatusOr<const uint8_t*> StreamDecoder::TakePlane(uint64_t n) {
   return plane_.data();
 }
 
-Status StreamDecoder::TakeBytes(uint64_t n, std::vector<uint8_t>& out) {
-  out.clear();
-  if (n == 0) return absl::OkStatus();
+StatusOr<std::span<const uint8_t>> StreamDecoder::TakeBytes(uint64_t n) {
+  if (n == 0) return std::span<const uint8_t>();
   GRAB_ASSIGN_OR_RETURN(const uint8_t* plane, TakePlane(n));
-  out.assign(plane, plane + n);
-  return absl::OkStatus();
+  return std::span<const uint8_t>(plane, n);
 }
 
 template <class T>

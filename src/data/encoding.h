@@ -68,7 +68,8 @@ class StreamDecoder {
   StatusOr<uint8_t> TakeByte();
   StatusOr<uint32_t> TakeU32();
   StatusOr<uint64_t> TakeU64();
-  Status TakeBytes(uint64_t n, std::vector<uint8_t>& out);
+  // Valid until the next call.
+  StatusOr<std::span<const uint8_t>> TakeBytes(uint64_t n);
   // Of the `n` values of the stream those at the positions `only`, all < n; null: all of them. So
   // are the codes of `dictionary`; its entries are the stream's.
   Status TakeInts(uint64_t n, std::vector<uint64_t>& out, DictionaryCodes* dictionary = nullptr,
