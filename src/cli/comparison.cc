@@ -28,8 +28,6 @@ std::vector<double> Differences(const ModelResult& model, const ModelResult& ref
   return differences;
 }
 
-constexpr double kNormal95 = 1.96;  // standard deviations on each side of a 95 % interval
-
 std::string Signed(double value) { return absl::StrFormat("%+.5f", value); }
 
 std::string PText(const std::optional<double>& p) {
@@ -47,7 +45,7 @@ Rows TableRows(const Comparison& comparison) {
     rows.push_back({mean.model, absl::StrCat(model.result.seeds.size()), Digits(mean.auc, 5),
                     Digits(model.result.auc_sd, 5), difference ? Signed(difference->mean) : "",
                     difference ? PText(difference->p) : "",
-                    model.users_sd ? Digits(kNormal95 * *model.users_sd, 5) : "",
+                    model.users_95 ? Digits(model.users_95, 5) : "",
                     mean.auc_streaming ? Digits(mean.auc_streaming, 5) : "", Digits(mean.gauc, 5),
                     Digits(mean.logloss, 5), Digits(mean.pcoc, 4),
                     HumanCount(static_cast<double>(mean.dense_weights)),
@@ -135,13 +133,18 @@ std::string MarkdownTable(const Rows& rows) {
 
 }  // namespace
 
+const ComparedModel* FindModel(const Comparison& comparison, const std::string& name) {
+  for (const ComparedModel& model : comparison.models) {
+    if (model.result.mean.model == name) return &model;
+  }
+  return nullptr;
+}
+
 void CompareWithReference(Comparison& comparison) {
-  const auto reference = std::find_if(
-      comparison.models.begin(), comparison.models.end(),
-      [&](const ComparedModel& model) { return model.result.mean.model == comparison.reference; });
-  if (reference == comparison.models.end()) return;
+  const ComparedModel* reference = FindModel(comparison, comparison.reference);
+  if (reference == nullptr) return;
   for (ComparedModel& model : comparison.models) {
-    if (&model == &*reference) continue;
+    if (&model == reference) continue;
     const std::vector<double> differences = Differences(model.result, reference->result);
     if (!differences.empty()) model.auc_minus_reference = PairedTTest(differences);
   }
@@ -155,7 +158,7 @@ json ToJson(const Comparison& comparison) {
       object["auc_minus_reference"] = {{"mean", difference->mean}};
       if (difference->sd.has_value()) object["auc_minus_reference"]["sd"] = *difference->sd;
       if (difference->p.has_value()) object["auc_minus_reference"]["p"] = *difference->p;
-      if (model.users_sd.has_value()) object["auc_minus_reference"]["users_sd"] = *model.users_sd;
+      if (model.users_95.has_value()) object["auc_minus_reference"]["users_95"] = *model.users_95;
     }
     models.push_back(std::move(object));
   }

@@ -22,8 +22,9 @@ struct ComparedModel {
   ModelResult result;
   // Its AUC less the reference's, seed by seed; nullopt: no seed has both, or it is the reference.
   std::optional<PairedDifference> auc_minus_reference;
-  // Standard deviation of its mean over samples of the test's users (AddUserSpread).
-  std::optional<double> users_sd;
+  // Half of the 95 % interval of its mean over samples of as many test users (AddUserSpread);
+  // nullopt: there is no difference, or one user.
+  std::optional<double> users_95;
 };
 
 // One thing that must hold for the rest to mean anything (docs/protocols.md, "Checks").
@@ -46,6 +47,9 @@ struct Comparison {
   std::string cpu;     // empty: not known
   int threads = 0;
 };
+
+// nullptr: no run of it ended.
+const ComparedModel* FindModel(const Comparison& comparison, const std::string& name);
 
 // Fills auc_minus_reference of every model.
 void CompareWithReference(Comparison& comparison);

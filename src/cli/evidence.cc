@@ -24,7 +24,7 @@ struct Compared {
   double auc = 0.0;
   uint64_t seeds = 0;
   std::optional<double> auc_streaming;
-  std::optional<double> minus_reference, p, users_sd;
+  std::optional<double> minus_reference, p, users_95;
 };
 
 StatusOr<Compared> ReadModel(const JsonMembers& object) {
@@ -41,8 +41,8 @@ StatusOr<Compared> ReadModel(const JsonMembers& object) {
   if (difference.Has("p")) {
     GRAB_ASSIGN_OR_RETURN(model.p, difference.Number("p"));
   }
-  if (difference.Has("users_sd")) {
-    GRAB_ASSIGN_OR_RETURN(model.users_sd, difference.Number("users_sd"));
+  if (difference.Has("users_95")) {
+    GRAB_ASSIGN_OR_RETURN(model.users_95, difference.Number("users_95"));
   }
   return model;
 }
@@ -86,8 +86,8 @@ Status AddFigures(const std::string& name, const std::string& dir, json& figures
     add(reference + "_minus_best_other_auc", -*best_other->minus_reference, "AUC");
   }
   add_if("p_value", best_other->p, "paired t-test with the best other model, two-sided");
-  add_if(reference + "_minus_best_other_users_sd", best_other->users_sd,
-         "AUC, standard deviation over samples of test users");
+  add_if(reference + "_minus_best_other_users_95", best_other->users_95,
+         "AUC, half of the 95 % interval over samples of test users");
   return absl::OkStatus();
 }
 

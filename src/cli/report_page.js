@@ -75,7 +75,7 @@ function comparisonColumns() {
     {head: "±", text: (m) => fixed(m.auc_sd, 5)},
     {head: `− ${report.comparison.reference}`, text: (m) => (less(m).mean == null ? "" : signed(less(m).mean))},
     {head: "p", text: (m) => pText(less(m).p)},
-    {head: "± users", text: (m) => (less(m).users_sd == null ? "" : fixed(1.96 * less(m).users_sd, 5))},
+    {head: "± users", text: (m) => (less(m).users_95 == null ? "" : fixed(less(m).users_95, 5))},
     ...(streams ? [{head: "streaming", text: (m) => fixed(m.auc_streaming, 5)}] : []),
     {head: "GAUC", text: (m) => fixed(m.gauc, 5), best: (m) => m.gauc},
     {head: "log-loss", text: (m) => fixed(m.logloss, 5), best: (m) => (m.logloss == null ? null : -m.logloss)},

@@ -70,11 +70,8 @@ Scaling Collect(const Plan& plan, const std::vector<Variant>& variants,
     ScaleSeries& series = scaling.series.emplace_back();
     series.model = model.name;
     for (const double value : plan.values) {
-      const std::string& name = (variant++)->name;
-      const auto found = std::find_if(
-          comparison.models.begin(), comparison.models.end(),
-          [&](const ComparedModel& compared) { return compared.result.mean.model == name; });
-      if (found != comparison.models.end()) series.points.push_back({value, found->result});
+      const ComparedModel* found = FindModel(comparison, (variant++)->name);
+      if (found != nullptr) series.points.push_back({value, found->result});
     }
   }
   return scaling;

@@ -9,11 +9,15 @@
 namespace grab {
 namespace {
 
-using Influence = std::optional<UserInfluence>;  // nullopt: the test has one class
+constexpr double kNormal95 = 1.96;  // standard deviations on each side of a 95 % interval
 
-StatusOr<Influence> InfluenceOf(const std::string& run_dir) {
-  GRAB_ASSIGN_OR_RETURN(const ScoreTable scores, ReadScores(JoinPath(run_dir, "test_scores.csv")));
-  return AucInfluence(scores, 0);
+StatusOr<UserInfluence> InfluenceOf(const std::string& run_dir) {
+  const std::string path = JoinPath(run_dir, "test_scores.csv");
+  GRAB_ASSIGN_OR_RETURN(const ScoreTable scores, ReadScores(path));
+  std::optional<UserInfluence> influence = AucInfluence(scores, 0);
+  if (influence.has_value()) return *std::move(influence);
+  return absl::InvalidArgumentError(
+      absl::StrCat(path, ": its labels are of one class, but metrics.json has an AUC"));
 }
 
 // Adds a's less b's.
@@ -31,29 +35,23 @@ Status AddDifference(const std::string& run_dir, const UserInfluence& a, const U
 }  // namespace
 
 Status AddUserSpread(const Job& job, Comparison& comparison) {
-  std::map<int64_t, Influence> reference;  // by seed
-  for (const ComparedModel& model : comparison.models) {
-    if (model.result.mean.model != comparison.reference || !model.result.mean.auc) continue;
-    for (const int64_t seed : model.result.seeds) {
-      GRAB_ASSIGN_OR_RETURN(reference[seed], InfluenceOf(job.RunDir(comparison.reference, seed)));
-    }
-  }
+  std::map<int64_t, UserInfluence> reference;  // by seed, those that were needed
   for (ComparedModel& model : comparison.models) {
     if (!model.auc_minus_reference.has_value()) continue;
+    const std::vector<int64_t>& seeds = FindModel(comparison, comparison.reference)->result.seeds;
     std::vector<double> sum;
-    size_t seeds = 0;
+    double runs = 0.0;
     for (const int64_t seed : model.result.seeds) {
-      const auto other = reference.find(seed);
-      if (other == reference.end() || !other->second.has_value()) continue;
+      if (std::find(seeds.begin(), seeds.end(), seed) == seeds.end()) continue;
+      if (!reference.contains(seed)) {
+        GRAB_ASSIGN_OR_RETURN(reference[seed], InfluenceOf(job.RunDir(comparison.reference, seed)));
+      }
       const std::string run_dir = job.RunDir(model.result.mean.model, seed);
-      GRAB_ASSIGN_OR_RETURN(const Influence influence, InfluenceOf(run_dir));
-      if (!influence.has_value()) continue;
-      GRAB_RETURN_IF_ERROR(AddDifference(run_dir, *influence, *other->second, sum));
-      ++seeds;
+      GRAB_ASSIGN_OR_RETURN(const UserInfluence influence, InfluenceOf(run_dir));
+      GRAB_RETURN_IF_ERROR(AddDifference(run_dir, influence, reference[seed], sum));
+      ++runs;
     }
-    if (sum.size() < 2) continue;
-    for (double& of_user : sum) of_user /= static_cast<double>(seeds);
-    model.users_sd = UserSd(sum);
+    if (sum.size() >= 2) model.users_95 = kNormal95 * UserSd(sum) / runs;
   }
   return absl::OkStatus();
 }

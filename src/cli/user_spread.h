@@ -7,7 +7,7 @@
 
 namespace grab {
 
-// Fills users_sd of the models that are held against the reference, from the test scores in the
+// Fills users_95 of the models that are held against the reference, from the test scores in the
 // folders of the job's runs.
 Status AddUserSpread(const Job& job, Comparison& comparison);
 

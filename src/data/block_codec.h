@@ -23,7 +23,8 @@ std::string EncodeBlock(const Schema& schema, const UserBlock& block, int zstd_l
 
 // Decodes a block of `users` and `events` and validates it. Untrusted bytes are fine: anything
 // malformed, or larger than kBlockBytesMax when decoded, is a DataLoss; `error_offset` is then
-// where in `bytes`. With `only` the block has the events of that split alone, of all users.
+// where in `bytes`. With `only` the block has the events of that split alone, of all users;
+// codes and integers of other events are passed over unchecked.
 StatusOr<UserBlock> DecodeBlock(const Schema& schema, uint32_t users, uint32_t events,
                                 std::span<const uint8_t> bytes, uint64_t* error_offset,
                                 std::optional<Split> only = std::nullopt);

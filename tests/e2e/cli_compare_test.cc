@@ -48,8 +48,8 @@ TEST_F(CompareTest, PairsSeedsAgainstTheReference) {
   // Two degrees of freedom: 1 - t / sqrt(2 + t^2), which cancels to about 1e-11.
   const double t = 0.102 / (0.001 / std::sqrt(3.0));
   EXPECT_NEAR(difference["p"].get<double>(), 1.0 - t / std::sqrt(2.0 + t * t), 1e-10);
-  // Of DLRM's test AUC of .5 the users' influences are -1/4 and 1/4, of GRAB's 0.
-  EXPECT_NEAR(difference["users_sd"].get<double>(), 0.5, 1e-14);
+  // Of DLRM's test AUC of .5 the users' influences are -1/4 and 1/4, of GRAB's 0: an sd of .5.
+  EXPECT_NEAR(difference["users_95"].get<double>(), 1.96 * 0.5, 1e-14);
   EXPECT_EQ(json["rows_hash"].get<std::string>().size(), 16u);
   EXPECT_THAT(ReadFile(Out("comparison.md"), 1 << 20).value(), HasSubstr("| dlrm | 3 |"));
 }
@@ -113,7 +113,7 @@ TEST_F(CompareTest, EvidenceListsTheFigures) {
   EXPECT_NEAR(values["toy_grab_minus_best_other_auc"].get<double>(), 0.102, 1e-14);
   EXPECT_EQ(values["toy_best_other"], "dlrm");
   EXPECT_LT(values["toy_p_value"].get<double>(), 0.001);
-  EXPECT_NEAR(values["toy_grab_minus_best_other_users_sd"].get<double>(), 0.5, 1e-14);
+  EXPECT_NEAR(values["toy_grab_minus_best_other_users_95"].get<double>(), 1.96 * 0.5, 1e-14);
   EXPECT_EQ(values.count("toy_grab_streaming_auc"), 0u);
 
   const CommandResult missing = RunCommand({dir_.File("bin/grab"), "evidence", "toy=nowhere"});
