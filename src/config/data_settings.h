@@ -114,6 +114,9 @@ struct EventsConfig {
   }
 };
 
+// Most ids of one field at one event.
+inline constexpr int64_t kFieldValuesMax = 65536;
+
 // One feature of an event (DESIGN 3.2).
 struct FieldConfig {
   std::string name;
@@ -163,7 +166,7 @@ struct FieldConfig {
     v.Setting("width", width, "dense: floats per vector.", Between(0, 65536));
     v.Setting("values_max", values_max,
               "ids: values kept per event, the first ones; what is cut is counted in the report.",
-              Between(1, 65536));
+              Between(1, kFieldValuesMax));
     v.Setting(
         "boundaries", boundaries,
         "number: ascending upper bounds; bucket i holds values <= boundaries[i], one more holds "

@@ -60,12 +60,16 @@ class BlockDecoder {
     return absl::OkStatus();
   }
 
-  // Offsets from lengths; the last one is returned.
-  StatusOr<uint32_t> TakeOffsets(uint32_t n, std::vector<uint32_t>& offsets) {
+  // Offsets from n lengths of at most `each_max`; the last one is returned.
+  StatusOr<uint32_t> TakeOffsets(uint32_t n, uint64_t each_max, std::vector<uint32_t>& offsets) {
     GRAB_RETURN_IF_ERROR(in_.TakeInts32(n, lengths_));
     offsets.resize(n + size_t{1});
     uint64_t sum = 0;
     for (uint32_t i = 0; i < n; ++i) {
+      if (lengths_[i] > each_max) {
+        return absl::DataLossError(
+            absl::StrCat("a length of ", lengths_[i], ", at most ", each_max, " is allowed"));
+      }
       offsets[i] = static_cast<uint32_t>(sum);
       sum += lengths_[i];
       if (sum > std::numeric_limits<uint32_t>::max()) {
@@ -77,7 +81,7 @@ class BlockDecoder {
   }
 
   Status TakeUsers() {
-    GRAB_ASSIGN_OR_RETURN(const uint32_t events, TakeOffsets(users_, block_.user_offsets));
+    GRAB_ASSIGN_OR_RETURN(const uint32_t events, TakeOffsets(users_, n_, block_.user_offsets));
     if (events != n_) {
       return absl::DataLossError(absl::StrCat("users of ", events, " events, expected ", n_));
     }
@@ -95,7 +99,7 @@ class BlockDecoder {
       }
     } else if (kind == kUsersText) {
       std::vector<uint32_t> offsets;
-      GRAB_ASSIGN_OR_RETURN(const uint32_t bytes, TakeOffsets(users_, offsets));
+      GRAB_ASSIGN_OR_RETURN(const uint32_t bytes, TakeOffsets(users_, kUserIdBytesMax, offsets));
       GRAB_RETURN_IF_ERROR(Reserve(bytes, kUserTextBytes));
       GRAB_ASSIGN_OR_RETURN(const std::span<const uint8_t> text, in_.TakeBytes(bytes));
       for (uint32_t user = 0; user < users_; ++user) {
@@ -229,7 +233,7 @@ class BlockDecoder {
   }
 
   Status TakeIds(const FieldSchema& field, FieldColumn& column) {
-    GRAB_ASSIGN_OR_RETURN(const uint32_t ids, TakeOffsets(n_, column.offsets));
+    GRAB_ASSIGN_OR_RETURN(const uint32_t ids, TakeOffsets(n_, kFieldValuesMax, column.offsets));
     GRAB_RETURN_IF_ERROR(Reserve(ids, IdBytes(field)));
     GRAB_RETURN_IF_ERROR(in_.TakeInts(ids, column.ids));
     return field.weighted ? in_.TakeFloats(ids, column.numbers) : absl::OkStatus();

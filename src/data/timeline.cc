@@ -43,6 +43,12 @@ Status CheckField(const FieldSchema& field, const FieldColumn& column, size_t n)
       GRAB_RETURN_IF_ERROR(CheckOffsets(name, column.offsets, n, column.ids.size()));
       GRAB_RETURN_IF_ERROR(CheckLength(absl::StrCat(name, " weights"), column.numbers.size(),
                                        field.weighted ? column.ids.size() : 0));
+      for (size_t i = 0; i < n; ++i) {
+        if (column.offsets[i + 1] - column.offsets[i] > static_cast<uint64_t>(kFieldValuesMax)) {
+          return Bad(name, absl::StrCat(column.offsets[i + 1] - column.offsets[i],
+                                        " ids at one event, at most ", kFieldValuesMax));
+        }
+      }
       if (std::find(column.ids.begin(), column.ids.end(), 0) != column.ids.end()) {
         return Bad(name, "key 0 (missing) inside a list of ids");
       }
@@ -143,7 +149,10 @@ Status Validate(const Schema& schema, const UserBlock& block) {
   const size_t n = events.size();
   GRAB_RETURN_IF_ERROR(CheckOffsets("users", block.user_offsets, block.users(), n));
   for (const std::string& user : block.user_id) {
-    if (user.empty()) return Bad("users", "an empty user id");
+    if (user.empty() || user.size() > kUserIdBytesMax) {
+      return Bad("users",
+                 absl::StrCat("an id of ", user.size(), " bytes, expected 1 to ", kUserIdBytesMax));
+    }
   }
   GRAB_RETURN_IF_ERROR(CheckLength("request_time_ms", events.request_time_ms.size(), n));
   GRAB_RETURN_IF_ERROR(CheckLength("known_time_ms", events.known_time_ms.size(), n));

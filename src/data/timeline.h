@@ -17,6 +17,9 @@ inline constexpr const char* kSplitNames[] = {"context", "train", "valid", "test
 
 inline const char* SplitName(Split split) { return kSplitNames[static_cast<size_t>(split)]; }
 
+// Longest id of a user, in shards as in the store of a server.
+inline constexpr size_t kUserIdBytesMax = 256;
+
 // Values of one field for n events.
 struct FieldColumn {
   std::vector<uint32_t> offsets;  // kIds: n + 1, into ids (and weights)
@@ -46,7 +49,7 @@ struct EventColumns {
 
 // A block of whole users.
 struct UserBlock {
-  std::vector<std::string> user_id;    // as in the log
+  std::vector<std::string> user_id;    // as in the log, 1 to kUserIdBytesMax bytes
   std::vector<uint32_t> user_offsets;  // users + 1, into events
   EventColumns events;
 
@@ -60,8 +63,9 @@ void AppendEvent(const Schema& schema, const EventColumns& from, size_t index, E
 EventColumns MakeColumns(const Schema& schema);
 
 // Whether every column has the length that the number of events and the schema require, offsets
-// ascend, users cover all events, known >= request, times of a user ascend, and no reserved value
-// occurs. Our writers check it before writing, readers after decoding.
+// ascend, users cover all events and their ids are of 1 to kUserIdBytesMax bytes, known >= request,
+// times of a user ascend, and no reserved value occurs. Our writers check it before writing,
+// readers after decoding.
 Status Validate(const Schema& schema, const UserBlock& block);
 
 }  // namespace grab

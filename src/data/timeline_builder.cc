@@ -18,10 +18,10 @@ namespace {
 constexpr size_t kGroupRowsMin = 65536;
 constexpr float kMissing = std::numeric_limits<float>::quiet_NaN();
 
-// What a split expression may say, in the order of Split.
-
 // Why rows are rejected.
 constexpr char kNoUser[] = "missing user";
+constexpr char kLongUser[] = "user id of more than 256 bytes";
+static_assert(kUserIdBytesMax == 256, "the text says so");
 constexpr char kNoRequestTime[] = "missing or unparsable request time";
 constexpr char kNoKnownTime[] = "missing or unparsable known time";
 constexpr char kTimeRange[] = "time outside the years 1970 to 9999";
@@ -205,7 +205,8 @@ Status TimelineBuilder::AddChunk(const DuckQuery& rows) {
   for (uint64_t row = 0; row < rows.rows(); ++row) {
     ++counts_.rows;
     RowHead head;
-    const char* problem = ReadUser(cells, row) ? ReadHead(cells, row, head) : kNoUser;
+    const char* problem = ReadUser(cells, row);
+    if (problem == nullptr) problem = ReadHead(cells, row, head);
     if (problem == nullptr) problem = CheckFields(cells, row);
     if (problem != nullptr) {
       Reject(problem, cells, row);
@@ -218,17 +219,18 @@ Status TimelineBuilder::AddChunk(const DuckQuery& rows) {
 
 Status TimelineBuilder::Finish() { return EndUser(); }
 
-// Leaves the text in row_user_.
-bool TimelineBuilder::ReadUser(const Cells& cells, uint64_t row) {
-  if (!cells.user.column.valid(row)) return false;
+// Leaves the text in row_user_. The reason why the row's user is unusable, or null.
+const char* TimelineBuilder::ReadUser(const Cells& cells, uint64_t row) {
+  if (!cells.user.column.valid(row)) return kNoUser;
   if (cells.user.integers) {
     row_user_.clear();
     absl::StrAppend(&row_user_, cells.user.column.Get<int64_t>(row));
   } else {
     const absl::string_view text = cells.user.column.GetString(row);
+    if (text.size() > kUserIdBytesMax) return kLongUser;
     row_user_.assign(text.data(), text.size());
   }
-  return !row_user_.empty();
+  return row_user_.empty() ? kNoUser : nullptr;
 }
 
 // The reason why the row is unusable, or null.
@@ -302,8 +304,8 @@ void TimelineBuilder::Reject(const char* reason, const Cells& cells, uint64_t ro
   counts_.rejects.Add(reason, 1, [&] {
     const size_t index =
         query_.events_index < 0 ? 0 : static_cast<size_t>(cells.events_index.Get<int32_t>(row));
-    std::string text =
-        absl::StrCat("events ", config_.events[index].name, ", user '", cells.user.Text(row), "'");
+    std::string text = absl::StrCat("events ", config_.events[index].name, ", user '",
+                                    cells.user.Text(row).substr(0, kUserIdBytesMax), "'");
     if (query_.event_id >= 0) {
       absl::StrAppend(&text, ", event '", cells.event_id.Text(row), "'");
     }

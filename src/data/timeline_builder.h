@@ -57,7 +57,7 @@ class TimelineBuilder {
   const char* ReadHead(const Cells& cells, uint64_t row, RowHead& head) const;
   const char* ReadSplit(const Cells& cells, uint64_t row, RowHead& head) const;
   const char* CheckFields(const Cells& cells, uint64_t row) const;
-  bool ReadUser(const Cells& cells, uint64_t row);
+  const char* ReadUser(const Cells& cells, uint64_t row);
   Status AddRow(const Cells& cells, uint64_t row, const RowHead& head);
   void AppendRow(const Cells& cells, uint64_t row, const RowHead& head);
   void AppendField(const Cells& cells, uint64_t row, size_t f);

@@ -35,7 +35,6 @@ class WriteBatch;
 
 namespace grab {
 
-inline constexpr size_t kUserIdBytesMax = 256;
 inline constexpr size_t kItemIdBytesMax = 256;
 
 struct UserStoreOptions {

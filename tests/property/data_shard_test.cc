@@ -1,6 +1,7 @@
 // Shards hold exactly what was written, and of one split exactly its events: random blocks of every
 // field kind, sizes around the thresholds of the encodings (a dictionary needs 16 values, Zstd 64
 // bytes, a second code byte 257 entries), users without events, extreme values.
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <functional>
@@ -14,6 +15,8 @@
 
 namespace grab {
 namespace {
+
+using ::testing::HasSubstr;
 
 StatusOr<UserBlock> RoundTrip(const Schema& schema, const UserBlock& block,
                               std::optional<Split> only = std::nullopt) {
@@ -140,6 +143,27 @@ TEST(ShardProperty, FilesSurvive) {
     for (const Split split : blocks[i].events.split) tests += split == Split::kTest;
     EXPECT_EQ(info.targets[3], tests);
   }
+}
+
+// Before memory is taken for what they are lengths of: the decoder says which length it read.
+TEST(ShardProperty, DecoderRefusesLengthsOverTheirLimit) {
+  const Schema schema = AllKindsSchema();
+  const uint32_t values_max = static_cast<uint32_t>(kFieldValuesMax);
+  UserBlock block = RandomBlock(schema, 1, 5, 5, false);
+  ASSERT_GT(block.events.size(), 0u);
+  block.user_id[0].assign(kUserIdBytesMax, 'u');
+  const size_t tags = static_cast<size_t>(schema.FieldIndex("tags"));
+  GiveIds(block.events, tags, values_max - block.events.fields[tags].offsets[1]);
+  ExpectSurvives(schema, block);
+
+  UserBlock long_id = block;
+  long_id.user_id[0] += 'u';
+  EXPECT_THAT(std::string(RoundTrip(schema, long_id).status().message()),
+              HasSubstr("a length of 257, at most 256"));
+  UserBlock many_ids = block;
+  GiveIds(many_ids.events, tags, 1);
+  EXPECT_THAT(std::string(RoundTrip(schema, many_ids).status().message()),
+              HasSubstr("a length of 65537, at most 65536"));
 }
 
 TEST(ShardProperty, WriterRefusesInvalidBlocks) {

@@ -124,6 +124,13 @@ inline UserBlock RandomBlock(const Schema& schema, uint64_t seed, size_t users, 
   return block;
 }
 
+// `count` more ids of kIds field `f`, which has no weights, at the first event.
+inline void GiveIds(EventColumns& events, size_t f, uint32_t count) {
+  FieldColumn& column = events.fields[f];
+  column.ids.insert(column.ids.begin(), count, 7);
+  for (size_t i = 1; i < column.offsets.size(); ++i) column.offsets[i] += count;
+}
+
 inline bool SameFloats(const std::vector<float>& a, const std::vector<float>& b) {
   if (a.size() != b.size()) return false;
   for (size_t i = 0; i < a.size(); ++i) {

@@ -195,7 +195,8 @@ TEST_F(PrepareTest, TextLayout) {
 TEST_F(PrepareTest, CountsEveryReason) {
   Write("log.csv",
         "u,t,item,clk\na,10,x,1\n,10,x,1\na,noon,x,1\na,,x,1\na,-5,x,1\na,999999999999999,x,1\n"
-        "a,11,x,one\na,12,x\na,13,x,1,9\na,14,early,1\na,15,nosplit,1\nb,3,skip,1\n");
+        "a,11,x,one\na,12,x\na,13,x,1,9\na,14,early,1\na,15,nosplit,1\nb,3,skip,1\n" +
+            std::string(kUserIdBytesMax + 1, 'u') + ",10,x,1\n");
   config_.sources[0].files = {"log.csv"};
   config_.events[0].known_time_ms =
       "CAST(t AS BIGINT) - CASE WHEN item = 'early' THEN 1 ELSE 0 END";
@@ -206,6 +207,7 @@ TEST_F(PrepareTest, CountsEveryReason) {
   EXPECT_EQ(block.events.request_time_ms, std::vector<int64_t>{10});
   const auto& rejects = report_.rejects;
   EXPECT_EQ(rejects.count("missing user"), 1u);
+  EXPECT_EQ(rejects.count("user id of more than 256 bytes"), 1u);
   EXPECT_EQ(rejects.count("missing or unparsable request time"), 2u);
   EXPECT_EQ(rejects.count("time outside the years 1970 to 9999"), 2u);
   EXPECT_EQ(rejects.count("known before requested"), 1u);
@@ -213,9 +215,9 @@ TEST_F(PrepareTest, CountsEveryReason) {
   EXPECT_EQ(rejects.count("csv: cast"), 1u);
   EXPECT_EQ(rejects.count("csv: missing columns"), 1u);
   EXPECT_EQ(rejects.count("csv: too many columns"), 1u);
-  ASSERT_EQ(rejects.total(), 10u);
+  ASSERT_EQ(rejects.total(), 11u);
   EXPECT_EQ(report_.rows_filtered, 1u);
-  EXPECT_EQ(report_.rows_read, 12u);
+  EXPECT_EQ(report_.rows_read, 13u);
   for (const auto& [reason, entry] : rejects.by_reason()) {
     EXPECT_EQ(entry.examples.size(), std::min<uint64_t>(entry.count, 2)) << reason;
   }
