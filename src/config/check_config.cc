@@ -294,9 +294,26 @@ Problem CheckAnswers(const Config& config) {
   return std::nullopt;
 }
 
+// The first task is the one that models are judged by, and the others keep their places where the
+// auxiliary ones are left out.
+Problem CheckAuxiliary(const std::vector<TaskConfig>& tasks) {
+  for (size_t t = 0; t < tasks.size(); ++t) {
+    const bool last = t + 1 == tasks.size() || tasks[t + 1].auxiliary;
+    if (!tasks[t].auxiliary || (t > 0 && last)) continue;
+    return At(
+        absl::StrCat("task.", t, ".auxiliary"),
+        absl::StrCat("is true; auxiliary tasks come after all others, of which there is at "
+                     "least one, but '",
+                     tasks[t].name, "' is ",
+                     t == 0 ? "the first" : absl::StrCat("before '", tasks[t + 1].name, "'")));
+  }
+  return std::nullopt;
+}
+
 Problem CheckLabels(const Config& config) {
   GRAB_RETURN_IF_PROBLEM(CheckNames("action", config.actions, kActionsMax));
   GRAB_RETURN_IF_PROBLEM(CheckNames("task", config.tasks, kTasksMax));
+  GRAB_RETURN_IF_PROBLEM(CheckAuxiliary(config.tasks));
   if (!config.events.empty() && config.fields.empty()) {
     return At("field", "events need at least one [[field]]");
   }

@@ -195,6 +195,7 @@ struct TaskConfig {
   std::string label;
   double weight = 1.0;
   int64_t delay_s = 0;
+  bool auxiliary = false;
 
   template <class V>
   void Visit(V& v) {
@@ -208,6 +209,10 @@ struct TaskConfig {
               "valid_from, and others not final by end, are unknown; `grab train --follow` trains "
               "each label in the pass in which it becomes final.",
               Between(0, 1e9));
+    v.Setting("auxiliary", auxiliary,
+              "true: trained for what it teaches about the others, with which it shares tables and "
+              "weights. Boosted trees share nothing and leave it out. Such tasks come last.",
+              Anything());
   }
 };
 

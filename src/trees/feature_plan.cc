@@ -20,16 +20,16 @@ void NameColumns(const Schema& schema, FeaturePlan& plan) {
 }
 
 Status AddTasks(const Config& config, const Schema& schema, FeaturePlan& plan) {
-  for (const std::string& name : schema.tasks) {
-    const auto task = std::find_if(config.tasks.begin(), config.tasks.end(),
-                                   [&](const TaskConfig& known) { return known.name == name; });
-    if (task == config.tasks.end() || schema.tasks.size() != config.tasks.size()) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("the data has ", schema.tasks.size(), " tasks, among them '", name,
-                       "', the config other ", config.tasks.size(), "; prepare again"));
+  for (size_t t = 0; t < schema.tasks.size(); ++t) {
+    if (schema.tasks.size() != config.tasks.size() || schema.tasks[t] != config.tasks[t].name) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          "the data has ", schema.tasks.size(), " tasks, number ", t + 1, " '", schema.tasks[t],
+          "', the config other ", config.tasks.size(), "; prepare again"));
     }
-    plan.outcomes.push_back({name, task->delay_s, -1});
+    const TaskConfig& task = config.tasks[t];
+    if (!task.auxiliary) plan.outcomes.push_back({task.name, task.delay_s, -1});
   }
+  plan.tasks = plan.outcomes.size();
   return absl::OkStatus();
 }
 

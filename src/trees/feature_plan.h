@@ -39,14 +39,15 @@ struct Outcome {
 struct FeaturePlan {
   std::vector<Counter> counters;   // the first is the user
   std::vector<int> numbers;        // number fields, in Schema::fields
-  std::vector<Outcome> outcomes;   // the tasks of the schema, then actions
+  std::vector<Outcome> outcomes;   // tasks, as the schema's but the auxiliary ones; then actions
+  size_t tasks = 0;                // how many of them are tasks
   double smoothing = 1.0;          // labels of the rate of all that every key starts with
   std::vector<std::string> names;  // of the columns
 
   size_t columns() const { return names.size(); }
 
-  // `tokens` is of `config` and the data. A task that only one of them has, and an action that the
-  // data lacks, is an InvalidArgument.
+  // `tokens` is of `config` and the data. Other tasks in one than in the other, and an action that
+  // the data lacks, are an InvalidArgument.
   static StatusOr<FeaturePlan> Create(const Config& config, const TokenSpec& tokens);
 };
 

@@ -21,7 +21,7 @@
 namespace grab {
 namespace {
 
-// The targets of a split.
+// The targets of a split; of those of training only what has a label of a task that has trees.
 struct Part {
   std::vector<uint32_t> events;  // in shard order
   std::vector<uint32_t> labels;
@@ -29,14 +29,16 @@ struct Part {
   std::optional<TreeRows> rows;  // none without targets
 };
 
-Part TargetsOf(const EventLog& log, Split split) {
+Part TargetsOf(const EventLog& log, size_t tasks, Split split) {
+  // Tasks are at most 31, and come first.
+  const uint32_t is_task = (1u << tasks) - 1;
   Part part;
   for (uint32_t i = 0; i < log.size(); ++i) {
-    if (log.split[i] != split) continue;
+    const uint32_t labels_known = static_cast<uint32_t>(log.outcomes_known[i]) & is_task;
+    if (log.split[i] != split || (split == Split::kTrain && labels_known == 0)) continue;
     part.events.push_back(i);
-    // Tasks are at most 31, and come first.
-    part.labels.push_back(static_cast<uint32_t>(log.outcomes[i]));
-    part.labels_known.push_back(static_cast<uint32_t>(log.outcomes_known[i]));
+    part.labels.push_back(static_cast<uint32_t>(log.outcomes[i]) & is_task);
+    part.labels_known.push_back(labels_known);
   }
   return part;
 }
@@ -84,7 +86,7 @@ class TreesRun {
   const Config& config_;
   const TreesOptions& options_;
   const ShardSet& shards_;
-  const ModelSpec spec_;  // DLRM's, for score files: tasks and slices
+  const ModelSpec spec_;  // DLRM's less the auxiliary tasks, for score files: tasks and slices
   const FeaturePlan plan_;
   Progress& progress_;
   MemoryBudget memory_;
@@ -108,11 +110,12 @@ Status TreesRun::Count() {
   std::vector<uint32_t> events;
   for (const auto& [part, split] :
        {std::pair{&train_, Split::kTrain}, {&valid_, Split::kValid}, {&test_, Split::kTest}}) {
-    *part = TargetsOf(log, split);
+    *part = TargetsOf(log, plan_.tasks, split);
     events.insert(events.end(), part->events.begin(), part->events.end());
   }
   if (train_.events.empty()) {
-    return absl::InvalidArgumentError(absl::StrCat(shards_.dir(), ": has no training targets"));
+    return absl::InvalidArgumentError(
+        absl::StrCat(shards_.dir(), ": has no training targets with labels"));
   }
   const auto rows = static_cast<double>(events.size() + test_.events.size());  // frozen ones too
   const double value_bytes = sizeof(float) + kBoosterBytesPerValue;
@@ -254,6 +257,7 @@ Status TrainTrees(const Config& config, const TreesOptions& options, Progress& p
                         ModelSpec::FromConfig(config, ModelKind::kDlrm, shards->schema()));
   StatusOr<FeaturePlan> plan = FeaturePlan::Create(config, spec.tokens);
   if (!plan.ok()) return Annotate(plan.status(), options.shards_dir);
+  spec.tasks.resize(plan->tasks);
   GRAB_RETURN_IF_ERROR(MakeDirectories(options.out_dir));
   TreesRun run(config, options, *shards, std::move(spec), *std::move(plan), progress);
   return run.Run();

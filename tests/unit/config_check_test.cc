@@ -217,6 +217,16 @@ const BadConfig kBadConfigs[] = {
     {"shared_table_of_ids_and_numbers", [](Config& c) { c.fields[2].table = "ad"; },
      "field.2.table", "both ids ('ad') and buckets ('price')"},
     {"table_name", [](Config& c) { c.fields[0].table = "a b"; }, "field.0.table", "'a b'"},
+    {"auxiliary_first", [](Config& c) { c.tasks[0].auxiliary = true; }, "task.0.auxiliary",
+     "is the first"},
+    {"auxiliary_between",
+     [](Config& c) {
+       c.tasks.resize(3);
+       c.tasks[1] = {"helps", "clk"};
+       c.tasks[1].auxiliary = true;
+       c.tasks[2] = {"last", "clk"};
+     },
+     "task.1.auxiliary", "is before 'last'"},
     {"split_missing", [](Config& c) { c.split.test_from = ""; }, "split.test_from", "all four"},
     {"split_garbage", [](Config& c) { c.split.end = "9 May"; }, "split.end", "'9 May'"},
     {"split_descends", [](Config& c) { c.split.end = "2022-05-05T12:00:00Z"; }, "split.end",

@@ -119,6 +119,33 @@ TEST_F(TreesRunTest, RunningCountsSolveDriftAndFrozenOnesDoNot) {
   EXPECT_EQ(scores->event_id, expected) << "in shard order";
 }
 
+// The same trees with and without an auxiliary task, and without the targets that have its label
+// alone: here every other one of the training days.
+TEST_F(TreesRunTest, AuxiliaryTasksAreLeftOut) {
+  UserBlock block = DriftingItems(*Schema::FromConfig(config_));
+  for (size_t i = 0; i < block.events.size(); i += 2) {
+    if (block.events.split[i] != Split::kTrain) continue;
+    block.events.split[i] = Split::kContext;
+    block.events.labels[i] = block.events.labels_known[i] = 0;
+  }
+  Write(block);
+  ASSERT_EQ(Train("alone"), absl::OkStatus());
+
+  config_.tasks.push_back({"long_view", "", 1.0});
+  config_.tasks.back().auxiliary = true;
+  for (size_t i = 0; i < block.events.size(); ++i) {
+    if (block.events.split[i] != Split::kContext) continue;
+    block.events.split[i] = Split::kTrain;
+    block.events.labels[i] = block.events.labels_known[i] = 2;
+  }
+  const TempDir with;
+  testing::WriteShards(*Schema::FromConfig(config_), {block}, with.path());
+  ASSERT_EQ(TrainTrees(config_, {with.path(), dir_.File("with")}, NoProgress()), absl::OkStatus());
+  EXPECT_EQ(Read("with/click.ubj"), Read("alone/click.ubj"));
+  EXPECT_EQ(Read("with/test_scores.csv"), Read("alone/test_scores.csv"));
+  EXPECT_FALSE(Exists(dir_.File("with/long_view.ubj")));
+}
+
 TEST_F(TreesRunTest, ASeedGivesTheSameScoresWithAnyThreads) {
   Write(DriftingItems(*Schema::FromConfig(config_)));
   config_.trees.threads = 1;
@@ -148,6 +175,14 @@ TEST_F(TreesRunTest, EveryTaskHasItsTrees) {
   const StatusOr<ScoreTable> scores = ReadScores(dir_.File("run/test_scores.csv"));
   ASSERT_TRUE(scores.ok()) << scores.status();
   EXPECT_EQ(scores->tasks, std::vector<std::string>({"click", "buy"}));
+
+  for (size_t i = 0; i < block.events.size(); ++i) {
+    block.events.labels[i] &= 1;
+    block.events.labels_known[i] &= 1;
+  }
+  Write(block);
+  EXPECT_THAT(std::string(Train("unlabelled").message()),
+              HasSubstr("no training target has a label of task 'buy'"));
 }
 
 TEST_F(TreesRunTest, RefusesWhatItCannotTrain) {
@@ -167,7 +202,7 @@ TEST_F(TreesRunTest, RefusesWhatItCannotTrain) {
   Write(block);
   status = Train("unlabelled");
   EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << status;
-  EXPECT_THAT(std::string(status.message()), HasSubstr("no training target has a label"));
+  EXPECT_THAT(std::string(status.message()), HasSubstr("no training targets with labels"));
   std::fill(block.events.split.begin(), block.events.split.end(), Split::kContext);
   Write(block);
   status = Train("untargeted");
