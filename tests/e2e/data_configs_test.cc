@@ -71,28 +71,30 @@ class Configs : public testing::Test {
   const std::string folder = JoinPath(data_root, set)
 
 // 228,329 log rows, 5,460 of them duplicates; the prefix adds up to 50 events of 26,469 users, all
-// before 25 April Beijing, none of them a target or with a known click.
+// before 25 April Beijing, with a label of the auxiliary task and none of the click.
 TEST_F(Configs, Kuairand) {
   GRAB_DATA_OR_SKIP(folder, "kuairand_pure_14d");
   ASSERT_NO_FATAL_FAILURE(PrepareConfig("kuairand", folder));
   EXPECT_EQ(report_.rejects.total(), 0u);
   EXPECT_EQ(report_.notes.count("exact duplicates dropped"), 5460u);
-  EXPECT_EQ(report_.targets[1] + report_.targets[2] + report_.targets[3], 228329u - 5460u);
   constexpr int64_t kLogStartMs = 1650816000000;  // 25 April 2022, 00:00 in Beijing
   const uint32_t click = 1u << 6;
+  const uint32_t click_label = 1, long_view_label = 2;
   uint64_t prefix = 0;
   uint64_t early = 0;
   ForEachEvent([&](const UserBlock& block, size_t i) {
     const EventColumns& events = block.events;
-    if (events.split[i] != Split::kContext) return;
+    EXPECT_NE(events.split[i], Split::kContext);
+    if (events.labels_known[i] == click_label) return;
     ++prefix;
+    EXPECT_EQ(events.labels_known[i], long_view_label);
+    EXPECT_EQ(events.split[i], Split::kTrain);
     EXPECT_LT(events.known_time_ms[i], kLogStartMs);
     EXPECT_GE(events.known_time_ms[i], kLogStartMs - 17 * kDayMs);
     EXPECT_EQ(events.actions_known[i] & click, 0u);
-    EXPECT_EQ(events.labels_known[i], 0u);
     early += events.page_id[i] != 0;
   });
-  EXPECT_EQ(prefix, report_.targets[0]);
+  EXPECT_EQ(report_.targets[1] + report_.targets[2] + report_.targets[3], 228329u - 5460u + prefix);
   EXPECT_EQ(early, 0u);
   EXPECT_GT(prefix, 500000u);
   EXPECT_LE(prefix, 26469u * 50);
