@@ -1,6 +1,7 @@
 grab_test(unit/eval_metrics_test DEPS grab_eval)
 grab_test(property/eval_metrics_test DEPS grab_eval)
 grab_test(unit/eval_scores_test DEPS grab_eval)
+grab_test(unit/eval_joined_scores_test DEPS grab_eval)
 grab_test(fault/eval_scores_test DEPS grab_eval)
 grab_test(unit/eval_report_test DEPS grab_eval)
 grab_test(unit/eval_cold_rows_test DEPS grab_eval)

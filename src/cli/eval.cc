@@ -6,6 +6,7 @@
 #include "base/file.h"
 #include "cli/commands.h"
 #include "config/config.h"
+#include "eval/joined_scores.h"
 #include "eval/report.h"
 #include "eval/scores.h"
 
@@ -17,6 +18,7 @@ struct Options {
   std::string config;
   std::vector<std::string> overrides;
   std::string json;
+  bool mean = false;
 };
 
 StatusOr<EvalConfig> LoadEvalConfig(const Options& options) {
@@ -27,21 +29,36 @@ StatusOr<EvalConfig> LoadEvalConfig(const Options& options) {
   return config->eval;
 }
 
+// Prints the metrics below `title`, if it has one, and returns them.
+StatusOr<nlohmann::json> PrintMetrics(const ScoreTable& table, const EvalConfig& config,
+                                      const std::string& title) {
+  GRAB_ASSIGN_OR_RETURN(const EvalReport report, Evaluate(table, config));
+  if (!title.empty()) std::printf("%s\n", title.c_str());
+  std::fputs(ToText(report).c_str(), stdout);
+  return ToJson(report);
+}
+
 Status EvaluateFiles(const Options& options) {
   GRAB_ASSIGN_OR_RETURN(const EvalConfig config, LoadEvalConfig(options));
-  nlohmann::json files = nlohmann::json::array();
+  nlohmann::json object;
+  LogitMean together;
   for (const std::string& path : options.scores) {
     GRAB_ASSIGN_OR_RETURN(const ScoreTable table, ReadScores(path));
-    const StatusOr<EvalReport> report = Evaluate(table, config);
-    if (!report.ok()) return Annotate(report.status(), path);
-    if (options.scores.size() > 1) std::printf("%s\n", path.c_str());
-    std::fputs(ToText(*report).c_str(), stdout);
-    nlohmann::json entry = ToJson(*report);
-    entry["file"] = path;
-    files.push_back(std::move(entry));
+    StatusOr<nlohmann::json> entry =
+        PrintMetrics(table, config, options.scores.size() > 1 ? path : "");
+    if (!entry.ok()) return Annotate(entry.status(), path);
+    (*entry)["file"] = path;
+    object["files"].push_back(*std::move(entry));
+    if (options.mean) GRAB_RETURN_IF_ERROR(Annotate(together.Add(table), path));
+  }
+  if (options.mean) {
+    GRAB_ASSIGN_OR_RETURN(const ScoreTable table, together.Table());
+    GRAB_ASSIGN_OR_RETURN(
+        object["mean"],
+        PrintMetrics(table, config,
+                     absl::StrCat("mean of the logits of ", options.scores.size(), " files")));
   }
   if (options.json.empty()) return absl::OkStatus();
-  const nlohmann::json object = {{"files", std::move(files)}};
   return WriteFileDurably(
       options.json, object.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
 }
@@ -54,6 +71,8 @@ void AddEval(CLI::App& app, Command& command) {
   sub->add_option("--scores", options->scores, "Score files (docs/formats/scores.md)")
       ->required()
       ->type_name("FILE...");
+  sub->add_flag("--mean", options->mean,
+                "Also of the mean of the files' logits: what the models score together");
   sub->add_option("--config", options->config, "Config file whose [eval] says how to slice")
       ->type_name("FILE");
   sub->add_option("--set", options->overrides, "Override a setting; may be repeated")
@@ -66,6 +85,7 @@ void AddEval(CLI::App& app, Command& command) {
       "Examples:\n"
       "  grab eval --scores runs/demo/grab-seed1/test_scores.csv\n"
       "  grab eval --scores runs/a/test_scores.csv runs/b/test_scores.csv --json both.json\n"
+      "  grab eval --mean --scores runs/zoo/grab-seed?/test_scores.csv\n"
       "  grab eval --scores s.csv --set eval.history_edges='[0, 10, 100]'");
   sub->callback([&command, options] { command = [options] { return EvaluateFiles(*options); }; });
 }

@@ -11,6 +11,7 @@
 #include "cli/commands.h"
 #include "cli/schema_check.h"
 #include "config/config.h"
+#include "eval/joined_scores.h"
 #include "eval/score_split.h"
 #include "model/forward.h"
 #include "serve/precision_check.h"

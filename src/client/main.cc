@@ -9,6 +9,7 @@
 #include "checkpoint/model_files.h"
 #include "client/load.h"
 #include "client/replay_log.h"
+#include "eval/joined_scores.h"
 
 namespace grab {
 namespace {

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <charconv>
-#include <cmath>
 #include <cstdio>
 #include <nlohmann/json.hpp>
 #include <set>
@@ -234,21 +233,6 @@ class RowParser {
   std::vector<absl::string_view> cells_;
 };
 
-// (event id, row), ascending.
-StatusOr<std::vector<std::pair<uint64_t, size_t>>> ByEvent(const ScoreTable& table,
-                                                           const char* which) {
-  std::vector<std::pair<uint64_t, size_t>> order(table.rows());
-  for (size_t i = 0; i < order.size(); ++i) order[i] = {table.event_id[i], i};
-  std::sort(order.begin(), order.end());
-  for (size_t i = 1; i < order.size(); ++i) {
-    if (order[i].first == order[i - 1].first) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("the ", which, " scores hold event ", order[i].first, " twice"));
-    }
-  }
-  return order;
-}
-
 }  // namespace
 
 int ScoreTable::TaskIndex(const std::string& name) const {
@@ -346,45 +330,6 @@ StatusOr<ScoreTable> ReadScores(const std::string& path) {
     const std::string error = parser.Parse(line);
     if (!error.empty()) return lines.Error(error);
   }
-}
-
-StatusOr<ScoreDiff> CompareScores(const ScoreTable& a, const ScoreTable& b,
-                                  const std::string& task) {
-  const int task_a = a.TaskIndex(task);
-  const int task_b = b.TaskIndex(task);
-  if (task_a < 0 || task_b < 0) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("the ", task_a < 0 ? "first" : "second", " scores have no task '", task,
-                     "', only ", absl::StrJoin(task_a < 0 ? a.tasks : b.tasks, ", ")));
-  }
-  GRAB_ASSIGN_OR_RETURN(const auto rows_a, ByEvent(a, "first"));
-  GRAB_ASSIGN_OR_RETURN(const auto rows_b, ByEvent(b, "second"));
-  ScoreDiff diff;
-  double sum = 0.0;
-  for (size_t i = 0; i < rows_a.size() || i < rows_b.size(); ++i) {
-    if (i == rows_a.size() || i == rows_b.size() || rows_a[i].first != rows_b[i].first) {
-      const bool in_a =
-          i == rows_b.size() || (i < rows_a.size() && rows_a[i].first < rows_b[i].first);
-      return absl::InvalidArgumentError(absl::StrCat(
-          "event ", in_a ? rows_a[i].first : rows_b[i].first, " is only in the ",
-          in_a ? "first" : "second", " scores (", rows_a.size(), " and ", rows_b.size(), " rows)"));
-    }
-    const double p_a = a.p[rows_a[i].second * a.tasks.size() + static_cast<size_t>(task_a)];
-    const double p_b = b.p[rows_b[i].second * b.tasks.size() + static_cast<size_t>(task_b)];
-    const double difference = std::abs(p_a - p_b);
-    if (std::isnan(difference)) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("event ", rows_a[i].first, " has no number as its probability"));
-    }
-    sum += difference;
-    if (i == 0 || difference > diff.p_diff_max) {
-      diff.p_diff_max = difference;
-      diff.event_id_of_max = rows_a[i].first;
-    }
-  }
-  diff.rows = rows_a.size();
-  if (diff.rows > 0) diff.p_diff_mean = sum / static_cast<double>(diff.rows);
-  return diff;
 }
 
 }  // namespace grab

@@ -86,17 +86,4 @@ Status WriteScores(const std::string& path, const ScoreTable& table);
 // Refuses what is not exactly the format; errors are "PATH:LINE: ...".
 StatusOr<ScoreTable> ReadScores(const std::string& path);
 
-// |p_a - p_b| of one task over the same events.
-struct ScoreDiff {
-  uint64_t rows = 0;
-  double p_diff_max = 0.0;
-  double p_diff_mean = 0.0;
-  uint64_t event_id_of_max = 0;
-};
-
-// Joins by event_id, in any order. A task that either lacks, an event that either lacks or holds
-// twice is an InvalidArgument that names it.
-StatusOr<ScoreDiff> CompareScores(const ScoreTable& a, const ScoreTable& b,
-                                  const std::string& task);
-
 }  // namespace grab

@@ -6,6 +6,7 @@
 #include "absl/strings/str_format.h"
 #include "base/file.h"
 #include "checkpoint/checkpoint.h"
+#include "eval/joined_scores.h"
 #include "eval/score_split.h"
 #include "model/forward.h"
 #include "serve/precision_check.h"

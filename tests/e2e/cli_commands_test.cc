@@ -172,6 +172,19 @@ TEST(Eval, PrintsAndWritesMetrics) {
   EXPECT_EQ(json["files"][1]["file"], scores);
   EXPECT_EQ(json["files"][0]["tasks"][0]["auc"], 0.75);
   EXPECT_EQ(json["files"][0]["tasks"][0]["fields"][0]["slices"].size(), 2u);
+  EXPECT_FALSE(json.contains("mean"));
+
+  // Each has a negative at .5, but not the same one: their mean logits have both below .4.
+  std::swap(table.p[1], table.p[3]);
+  const std::string other = dir.File("other.csv");
+  ASSERT_TRUE(WriteScores(other, table).ok());
+  const CommandResult mean =
+      Grab({"eval", "--mean", "--scores", scores, other, "--json", json_path});
+  ASSERT_EQ(mean.exit_code, 0) << mean.err;
+  EXPECT_THAT(mean.out, HasSubstr("mean of the logits of 2 files"));
+  const auto both = nlohmann::json::parse(ReadFile(json_path, 1 << 20).value(), nullptr, false);
+  EXPECT_EQ(both["files"][1]["tasks"][0]["auc"], 0.75);
+  EXPECT_EQ(both["mean"]["tasks"][0]["auc"], 1.0);
 }
 
 }  // namespace

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "client/replay_log.h"
+#include "eval/joined_scores.h"
 #include "eval/score_split.h"
 #include "support/running_server.h"
 #include "support/shard_folder.h"

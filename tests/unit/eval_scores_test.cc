@@ -1,4 +1,4 @@
-// Score files: what is written is read back bit for bit, and tables are compared by event.
+// Score files: what is written is read back bit for bit.
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -119,58 +119,6 @@ TEST(Scores, UnclosedWriterLeavesTheOldFile) {
   }
   EXPECT_FALSE(Exists(path + ".tmp"));
   EXPECT_EQ(ReadScores(path).value().rows(), 3u);
-}
-
-TEST(CompareScores, MatchesHandComputedValues) {
-  ScoreTable a = RandomScoreTable(3, 1, 0, 1);
-  ScoreTable b = a;
-  a.event_id = {5, 7, 9};
-  a.p = {0.5f, 0.25f, 0.75f};
-  b.event_id = {9, 5, 7};
-  b.p = {0.75f, 0.375f, 0.5f};
-  const auto diff = CompareScores(a, b, a.tasks[0]);
-  ASSERT_TRUE(diff.ok()) << diff.status();
-  EXPECT_EQ(diff->rows, 3u);
-  EXPECT_EQ(diff->p_diff_max, 0.25);  // exact: powers of two
-  EXPECT_EQ(diff->p_diff_mean, (0.125 + 0.25) / 3);
-  EXPECT_EQ(diff->event_id_of_max, 7u);
-}
-
-TEST(CompareScores, TasksAreFoundByName) {
-  ScoreTable a = RandomScoreTable(50, 2, 0, 3);
-  ScoreTable b = a;
-  std::swap(b.tasks[0], b.tasks[1]);
-  for (size_t i = 0; i < b.rows(); ++i) std::swap(b.p[2 * i], b.p[2 * i + 1]);
-  for (const std::string& task : a.tasks) {
-    const auto diff = CompareScores(a, b, task);
-    ASSERT_TRUE(diff.ok());
-    EXPECT_EQ(diff->p_diff_max, 0.0);
-  }
-}
-
-TEST(CompareScores, MissingRowsTasksAndNumbersAreErrors) {
-  const ScoreTable a = RandomScoreTable(3, 1, 0, 1);
-  const auto expect = [&](const ScoreTable& x, const ScoreTable& y, const std::string& text) {
-    const auto diff = CompareScores(x, y, a.tasks[0]);
-    EXPECT_EQ(diff.status().code(), absl::StatusCode::kInvalidArgument);
-    EXPECT_NE(diff.status().ToString().find(text), std::string::npos) << diff.status();
-  };
-  ScoreTable less = RandomScoreTable(2, 1, 0, 1);
-  less.event_id = {a.event_id[0], a.event_id[1]};
-  ScoreTable other = a;
-  other.event_id[1] += 1000;
-  ScoreTable twice = a;
-  twice.event_id[1] = twice.event_id[0];
-  ScoreTable renamed = a;
-  renamed.tasks[0] = "other";
-  ScoreTable no_number = a;
-  no_number.p[2] = std::numeric_limits<float>::quiet_NaN();
-  expect(a, less, "only in the first");
-  expect(less, a, "only in the second");
-  expect(a, other, "only in the first");
-  expect(a, twice, "twice");
-  expect(a, renamed, "no task");
-  expect(a, no_number, "no number");
 }
 
 }  // namespace
