@@ -39,6 +39,9 @@ PrecisionLimits LimitsOf(Precision precision) {
 }
 
 std::string PrecisionCost::ToString() const {
+  if (!measured) {
+    return absl::StrCat(task, ": not measured, the split has no labels of both classes");
+  }
   return absl::StrFormat("%s: AUC %.6f, f32 %.6f (%+.2g); PCOC %.5f, f32 %.5f (%+.2g %%)", task,
                          auc, auc_f32, auc - auc_f32, pcoc, pcoc_f32,
                          pcoc_f32 == 0.0 ? 0.0 : 100.0 * (pcoc / pcoc_f32 - 1.0));
@@ -82,10 +85,11 @@ StatusOr<std::vector<PrecisionCost>> ComparePrecision(Precision precision, const
                           after.auc.value_or(0.0),
                           before.pcoc.value_or(0.0),
                           after.pcoc.value_or(0.0),
-                          true};
+                          true,
+                          before.auc.has_value()};
     cost.within = std::abs(cost.auc - cost.auc_f32) <= limits.auc &&
                   std::abs(cost.pcoc - cost.pcoc_f32) <= limits.pcoc_relative * cost.pcoc_f32;
-    measured = measured || before.auc.has_value();
+    measured = measured || cost.measured;
     costs.push_back(cost);
   }
   if (!measured) {

@@ -24,7 +24,8 @@ struct PrecisionCost {
   std::string task;
   double auc_f32 = 0.0, auc = 0.0;
   double pcoc_f32 = 0.0, pcoc = 0.0;
-  bool within = false;           // the limits
+  bool within = false;           // the limits, as far as they are measured
+  bool measured = false;         // the split has both classes of the task
   std::string ToString() const;  // one line
 };
 

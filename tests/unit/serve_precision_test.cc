@@ -103,5 +103,17 @@ TEST(ComparePrecision, OneClassMeasuresNothing) {
             absl::StatusCode::kInvalidArgument);
 }
 
+TEST(ComparePrecision, SaysWhichTaskIsNotMeasured) {
+  ScoreTable table = Table({0.1f, 0.2f}, {0, 1});
+  table.tasks.push_back("unlabelled");
+  table.p = {0.1f, 0.5f, 0.2f, 0.5f};
+  const auto costs = ComparePrecision(Precision::kBf16, table, table);
+  ASSERT_TRUE(costs.ok()) << costs.status();
+  EXPECT_TRUE((*costs)[0].measured);
+  EXPECT_FALSE((*costs)[1].measured);
+  EXPECT_EQ((*costs)[1].ToString(),
+            "unlabelled: not measured, the split has no labels of both classes");
+}
+
 }  // namespace
 }  // namespace grab
