@@ -63,7 +63,7 @@ TEST(CompareScores, MissingRowsTasksAndNumbersAreErrors) {
   expect(a, no_number, "no number");
 }
 
-// Rows of one task, positives at odd places.
+// Rows of one task, positive where the number of the event is odd.
 ScoreTable Scores(std::vector<uint64_t> events, std::vector<float> p) {
   ScoreTable table = RandomScoreTable(events.size(), 1, 0, 1);
   for (size_t i = 0; i < events.size(); ++i) {
@@ -75,15 +75,15 @@ ScoreTable Scores(std::vector<uint64_t> events, std::vector<float> p) {
   return table;
 }
 
-// Odds of 1/3, 3 and 1: their geometric means are those of the logits' means.
+// Odds of 1/3 and 3, 1 and 9, 3 and 3: their geometric means are 1, 3 and 3.
 TEST(LogitMean, IsTheGeometricMeanOfTheOdds) {
   LogitMean mean;
-  ASSERT_EQ(mean.Add(Scores({5, 7, 9}, {0.25f, 0.5f, 0.75f})), absl::OkStatus());
-  ASSERT_EQ(mean.Add(Scores({9, 5, 7}, {0.75f, 0.75f, 0.9f})), absl::OkStatus());
+  ASSERT_EQ(mean.Add(Scores({5, 8, 9}, {0.25f, 0.5f, 0.75f})), absl::OkStatus());
+  ASSERT_EQ(mean.Add(Scores({9, 5, 8}, {0.75f, 0.75f, 0.9f})), absl::OkStatus());
   const auto table = mean.Table();
   ASSERT_TRUE(table.ok()) << table.status();
-  EXPECT_EQ(table->event_id, (std::vector<uint64_t>{5, 7, 9}));
-  EXPECT_EQ(table->labels, (std::vector<uint32_t>{1, 1, 1}));
+  EXPECT_EQ(table->event_id, (std::vector<uint64_t>{5, 8, 9}));
+  EXPECT_EQ(table->labels, (std::vector<uint32_t>{1, 0, 1}));
   // A float's rounding.
   EXPECT_NEAR(table->p[0], 0.5, 1e-7);
   EXPECT_NEAR(table->p[1], 0.75, 1e-7);
