@@ -7,6 +7,7 @@
 #include "bench/serving/server_process.h"
 #include "checkpoint/model_files.h"
 #include "client/replay_log.h"
+#include "eval/joined_scores.h"
 #include "eval/metrics.h"
 
 namespace grab::bench {
