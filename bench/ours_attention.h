@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "base/aligned_buffer.h"
-#include "bench/problems.h"
+#include "bench/attention_problem.h"
 
 namespace grab::bench {
 

@@ -5,7 +5,7 @@
 #include <memory>
 #include <vector>
 
-#include "bench/problems.h"
+#include "bench/world.h"
 #include "serve/engine.h"
 
 namespace grab::bench {

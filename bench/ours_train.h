@@ -4,7 +4,7 @@
 
 #include <vector>
 
-#include "bench/problems.h"
+#include "bench/world.h"
 #include "embedding/lookup.h"
 #include "train/adamw.h"
 #include "train/data_parallel.h"

@@ -6,8 +6,9 @@
 #include <vector>
 
 #include "bench/aten_grab.h"
+#include "bench/attention_problem.h"
 #include "bench/ours_train.h"
-#include "bench/problems.h"
+#include "bench/world.h"
 #include "train/net.h"
 
 namespace grab::bench {

@@ -1,6 +1,6 @@
 if(GRAB_BUILD_BENCH AND GRAB_BUILD_TRAIN)
   grab_torch_test(parity/bench_peers_test DEPS grab_bench)
-  grab_test(unit/bench_harness_test DEPS grab_bench)
+  grab_torch_test(unit/bench_harness_test DEPS grab_bench)
   grab_test(e2e/bench_run_test DEPS grab_base nlohmann_json::nlohmann_json TIMEOUT 300)
   add_dependencies(e2e_bench_run_test grab grab-bench)
   target_compile_definitions(e2e_bench_run_test PRIVATE GRAB_BINARY="$<TARGET_FILE:grab>")

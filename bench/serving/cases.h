@@ -2,12 +2,13 @@
 // on the same cores.
 #pragma once
 
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "base/status.h"
-#include "bench/problems.h"
 #include "bench/result.h"
+#include "bench/world.h"
 
 namespace grab::bench {
 

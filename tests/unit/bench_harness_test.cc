@@ -3,10 +3,11 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "bench/attention_problem.h"
 #include "bench/cases.h"
 #include "bench/flops.h"
-#include "bench/problems.h"
 #include "bench/sweep.h"
+#include "bench/world.h"
 
 namespace grab::bench {
 namespace {

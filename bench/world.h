@@ -1,39 +1,22 @@
-// Synthetic work, from seeds: attention over segments of a given shape, and worlds of users for
-// whole models, packed by the same code that packs real logs.
+// Synthetic users, from seeds, for whole models, packed by the same code that packs real logs.
 #pragma once
-
-#include <torch/torch.h>
 
 #include <memory>
 #include <vector>
 
+#include "base/rng.h"
 #include "batch/builder.h"
 #include "bench/sizes.h"
 #include "embedding/table.h"
-#include "model/channel_rows.h"
 #include "model/model.h"
 
 namespace grab::bench {
 
-// Lengths of the long-tailed mix, one of them the longest; all even.
-std::vector<int64_t> MixedLengths(const Sizes& sizes, uint64_t seed);
+constexpr double kTimeMaxS = 30.0 * 86400;
+constexpr int64_t kStartMs = 1700000000000;
 
-// The operands of one attention layer over segments of `events[i]` P rows and as many F rows: every
-// event is both history and target, and F row i sees the P rows of the events before its own.
-struct AttentionProblem {
-  ModelSpec spec;
-  Batch batch;  // its tokens are empty
-  std::shared_ptr<const ChannelRows> rows;
-  torch::Tensor q, kv, codebook_position, codebook_time, codebook_action, d_out;
-  double pairs = 0;  // visible ones, self pairs included
-
-  AttentionProblem() = default;
-  AttentionProblem(const AttentionProblem&) = delete;
-};
-std::unique_ptr<AttentionProblem> MakeAttentionProblem(const Sizes& sizes,
-                                                       const std::vector<int64_t>& events,
-                                                       uint64_t seed,
-                                                       torch::ScalarType type = torch::kFloat32);
+// Time between events of a user: mostly within a session, some over night; median a minute.
+int64_t GapMs(Rng& rng);
 
 // A model and users for it. Fields: 5 of the item (one multi-valued, one number), 3 of the context,
 // 2 of the user, and feedback: 11 slots. Channels: every event; the clicked ones (one in five).

@@ -1,34 +1,17 @@
-#include "bench/problems.h"
+#include "bench/world.h"
 
 #include <algorithm>
 #include <cmath>
 #include <limits>
 #include <numeric>
 
-#include "base/check.h"
 #include "base/hash.h"
-#include "base/rng.h"
 #include "train/net.h"
 
 namespace grab::bench {
 namespace {
 
-constexpr double kTimeMaxS = 30.0 * 86400;
-constexpr int64_t kStartMs = 1700000000000;
 constexpr double kClickRate = 0.2;
-
-// Seconds between events of a user: mostly within a session, some over night; median a minute.
-int64_t GapMs(Rng& rng) {
-  return 2000 + static_cast<int64_t>(60000.0 * std::exp(std::min(9.0, 2.0 * rng.Normal())));
-}
-
-torch::Tensor Normals(Rng& rng, const std::vector<int64_t>& shape, double scale,
-                      torch::ScalarType type) {
-  torch::Tensor values = torch::empty(shape, torch::kFloat64);
-  double* data = values.data_ptr<double>();
-  for (int64_t i = 0; i < values.numel(); ++i) data[i] = scale * rng.Normal();
-  return values.to(type);
-}
 
 // Ids 1 .. n, low ones often.
 uint64_t Popular(Rng& rng, int64_t n) {
@@ -118,39 +101,6 @@ void AppendEvent(const std::vector<int64_t>& vocabularies, uint64_t user, int64_
   AppendFields(vocabularies, user, rng, events);
 }
 
-// A spec with one channel and nothing but attention in it.
-ModelSpec AttentionSpec(const Sizes& sizes, int64_t longest) {
-  ModelSpec spec;
-  spec.d_model = sizes.heads * sizes.head_width;
-  spec.heads = sizes.heads;
-  spec.layers = 1;
-  spec.position_buckets = sizes.buckets;
-  spec.time_buckets = sizes.buckets;
-  spec.time_max_s = kTimeMaxS;
-  spec.channels.push_back({"all", {0, std::max<int64_t>(longest, 1), 0}});
-  spec.tokens.schema.actions = {"buy", "click"};
-  return spec;
-}
-
-void AppendSegment(int64_t events, Rng& rng, Batch& batch) {
-  ChannelBatch& rows = batch.channels[0];
-  const auto first = static_cast<int32_t>(rows.token.size());
-  int64_t now_ms = kStartMs;
-  for (int64_t i = 0; i < events; ++i) {
-    now_ms += GapMs(rng);
-    rows.token.push_back(static_cast<uint32_t>(rows.token.size()));
-    rows.key_time_ms.push_back(now_ms);
-    rows.key_action.push_back(static_cast<int32_t>(rng.Below(3)));
-    rows.partial_begin.push_back(first);
-    rows.full_begin.push_back(first);
-    rows.full_end.push_back(first + static_cast<int32_t>(i));
-    batch.request_time_ms.push_back(now_ms);
-  }
-  rows.segment_offsets.push_back(static_cast<uint32_t>(rows.token.size()));
-  batch.full.rows += static_cast<uint32_t>(events);
-  batch.full_offsets.push_back(batch.full.rows);
-}
-
 // All targets of a user as one segment.
 void AppendSegment(const BatchBuilder& builder, const UserBlock& block, uint32_t user,
                    const std::vector<uint32_t>& targets, Batch& batch) {
@@ -162,41 +112,8 @@ void AppendSegment(const BatchBuilder& builder, const UserBlock& block, uint32_t
 
 }  // namespace
 
-std::vector<int64_t> MixedLengths(const Sizes& sizes, uint64_t seed) {
-  Rng rng(seed);
-  std::vector<int64_t> lengths = {sizes.mix_longest};
-  while (static_cast<int64_t>(lengths.size()) < sizes.mix_segments) {
-    const double length = sizes.mix_median * std::exp(sizes.mix_sigma * rng.Normal());
-    lengths.push_back(std::clamp<int64_t>(2 * std::llround(length / 2), 2, sizes.mix_longest));
-  }
-  return lengths;
-}
-
-std::unique_ptr<AttentionProblem> MakeAttentionProblem(const Sizes& sizes,
-                                                       const std::vector<int64_t>& events,
-                                                       uint64_t seed, torch::ScalarType type) {
-  auto problem = std::make_unique<AttentionProblem>();
-  Rng rng(seed);
-  problem->spec = AttentionSpec(sizes, *std::max_element(events.begin(), events.end()));
-  problem->batch.channels.resize(1);
-  problem->batch.channels[0].segment_offsets.push_back(0);
-  problem->batch.full_offsets.push_back(0);
-  for (const int64_t count : events) {
-    AppendSegment(count, rng, problem->batch);
-    problem->pairs += static_cast<double>(count * (count + 1));
-  }
-  problem->rows = std::make_shared<const ChannelRows>(problem->spec, problem->batch, 0);
-  const int64_t rows = problem->rows->rows();
-  const int64_t d = problem->spec.d_model;
-  const int64_t width = problem->spec.head_width();
-  problem->q = Normals(rng, {rows, d}, 1.0, type);
-  problem->kv = Normals(rng, {rows, 2 * d}, 1.0, type);
-  problem->d_out = Normals(rng, {rows, d}, 1.0, type);
-  problem->codebook_position = Normals(rng, {sizes.heads, sizes.buckets, width}, 0.3, type);
-  problem->codebook_time = Normals(rng, {sizes.heads, sizes.buckets, width}, 0.3, type);
-  problem->codebook_action =
-      Normals(rng, {sizes.heads, problem->spec.action_classes(), width}, 0.3, type);
-  return problem;
+int64_t GapMs(Rng& rng) {
+  return 2000 + static_cast<int64_t>(60000.0 * std::exp(std::min(9.0, 2.0 * rng.Normal())));
 }
 
 std::unique_ptr<World> MakeWorld(const Sizes& sizes, int channels, int64_t window_len) {
