@@ -1,5 +1,7 @@
 #include "bench/aten_attention.h"
 
+#include <torch/utils.h>
+
 #include <algorithm>
 #include <cmath>
 #include <limits>

@@ -2,7 +2,7 @@
 // pair as tensors, the query-aware bias gathered to rows x rows per head, masked softmax, matmul.
 #pragma once
 
-#include <torch/torch.h>
+#include <torch/types.h>
 
 #include <vector>
 

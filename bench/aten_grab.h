@@ -2,7 +2,7 @@
 // rows with a loop over users in the attention. Weights are a training net's, by name.
 #pragma once
 
-#include <torch/torch.h>
+#include <torch/types.h>
 
 #include <map>
 #include <string>

@@ -1,7 +1,7 @@
 // Synthetic attention, from seeds: one layer over segments of a given shape.
 #pragma once
 
-#include <torch/torch.h>
+#include <torch/types.h>
 
 #include <memory>
 #include <vector>

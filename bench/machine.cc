@@ -5,6 +5,7 @@
 #include <torch/version.h>
 
 #include <fstream>
+#include <nlohmann/json.hpp>
 
 #include "absl/strings/str_cat.h"
 #include "base/threads.h"

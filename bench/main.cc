@@ -2,6 +2,7 @@
 // it. It links libtorch for the peers.
 #include <CLI/CLI.hpp>
 #include <cstdio>
+#include <nlohmann/json.hpp>
 
 #include "absl/algorithm/container.h"
 #include "absl/strings/strip.h"

@@ -1,5 +1,8 @@
 #include "bench/peers.h"
 
+#include <torch/nn/utils/clip_grad.h>
+#include <torch/utils.h>
+
 #include "base/clock.h"
 #include "train/sparse.h"
 

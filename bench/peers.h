@@ -2,6 +2,8 @@
 // step and a ranking request. Their data loading is not counted.
 #pragma once
 
+#include <torch/optim/adamw.h>
+
 #include <memory>
 #include <vector>
 

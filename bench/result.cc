@@ -1,5 +1,7 @@
 #include "bench/result.h"
 
+#include <nlohmann/json.hpp>
+
 #include "base/check.h"
 
 namespace grab::bench {

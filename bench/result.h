@@ -1,7 +1,7 @@
 // A figure of bench.json, and how figures are made from timings.
 #pragma once
 
-#include <nlohmann/json.hpp>
+#include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <string>
 #include <vector>

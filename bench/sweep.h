@@ -20,8 +20,8 @@ struct Choices {
   std::vector<Allocator> allocators = {Allocator::kRaised, Allocator::kHeap, Allocator::kSmall};
   std::vector<int64_t> users = {1};
 
-  static Choices OneThread() { return {}; }
-  static Choices TwoThreads() { return {{{2, 1}, {2, 2}, {1, 2}, {1, 1}}}; }
+  static Choices OneThread();
+  static Choices TwoThreads();
 };
 
 struct Found {

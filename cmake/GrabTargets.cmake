@@ -54,15 +54,16 @@ function(grab_torch_test path)
   grab_use_torch(${target} PRIVATE)
 endfunction()
 
-# Links libtorch and shares one precompiled <torch/torch.h>. GCC accepts it only where -f and -O options agree, so these
-# targets, which end in executables, take the compiler's default instead of -fPIC and set no such options of their own.
+# Links libtorch and shares one precompiled set of its headers (compiling against all of <torch/torch.h> takes half as
+# long again). GCC accepts it only where -f and -O options agree, so these targets, which end in executables, take the
+# compiler's default instead of -fPIC and set no such options of their own.
 function(grab_use_torch target visibility)
   if(NOT TARGET grab_torch_pch)
     set(stub "${CMAKE_BINARY_DIR}/torch_pch.cc")
     file(CONFIGURE OUTPUT "${stub}" CONTENT "// Exists for its precompiled header.\n")
     add_library(grab_torch_pch OBJECT "${stub}")
     target_link_libraries(grab_torch_pch PRIVATE ${TORCH_LIBRARIES})
-    target_precompile_headers(grab_torch_pch PRIVATE <torch/torch.h>)
+    target_precompile_headers(grab_torch_pch PRIVATE <torch/autograd.h> <torch/types.h> <torch/utils.h>)
     target_compile_options(grab_torch_pch PRIVATE $<$<CXX_COMPILER_ID:GNU>:-fpch-preprocess>)
   endif()
   target_link_libraries(${target} ${visibility} ${TORCH_LIBRARIES})

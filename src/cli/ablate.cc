@@ -1,4 +1,5 @@
 // grab ablate: GRAB beside GRAB without one of its parts.
+#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <memory>
 

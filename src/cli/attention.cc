@@ -1,4 +1,5 @@
 // grab attention: where a trained GRAB looks.
+#include <CLI/CLI.hpp>
 #include <cstdio>
 #include <memory>
 #include <nlohmann/json.hpp>

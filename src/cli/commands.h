@@ -2,12 +2,15 @@
 // names it, `command` is set to what main then runs.
 #pragma once
 
-#include <CLI/CLI.hpp>
 #include <functional>
 #include <string>
 #include <vector>
 
 #include "base/status.h"
+
+namespace CLI {
+class App;
+}
 
 namespace grab {
 

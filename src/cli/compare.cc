@@ -1,4 +1,5 @@
 // grab compare: several models over several seeds on the same rows.
+#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cstdio>
 #include <memory>

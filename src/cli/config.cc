@@ -1,6 +1,7 @@
 // grab config check|dump|docs
 #include "config/config.h"
 
+#include <CLI/CLI.hpp>
 #include <cstdio>
 #include <memory>
 

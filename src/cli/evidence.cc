@@ -1,4 +1,5 @@
 // grab evidence: what finished comparisons say, as a list of figures.
+#include <CLI/CLI.hpp>
 #include <cstdio>
 #include <memory>
 #include <nlohmann/json.hpp>

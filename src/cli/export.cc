@@ -1,4 +1,5 @@
 // grab export
+#include <CLI/CLI.hpp>
 #include <cstdio>
 #include <memory>
 

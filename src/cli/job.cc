@@ -1,5 +1,6 @@
 #include "cli/job.h"
 
+#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cstdio>
 #include <set>

@@ -3,8 +3,8 @@
 // whose output is complete is skipped when the job is resumed.
 #pragma once
 
-#include <CLI/CLI.hpp>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -13,6 +13,10 @@
 #include "cli/options.h"
 #include "config/settings.h"
 #include "model/spec.h"
+
+namespace CLI {
+class App;
+}
 
 namespace grab {
 

@@ -1,5 +1,6 @@
 // grab: the command line. Exit codes: 0 done; 2 the command line, a config or an input is wrong;
 // 1 anything else.
+#include <CLI/CLI.hpp>
 #include <cstdio>
 
 #include "absl/algorithm/container.h"

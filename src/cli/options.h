@@ -1,12 +1,15 @@
 // Options that several subcommands share.
 #pragma once
 
-#include <CLI/CLI.hpp>
 #include <string>
 #include <vector>
 
 #include "base/status.h"
 #include "config/settings.h"
+
+namespace CLI {
+class App;
+}
 
 namespace grab {
 

@@ -1,6 +1,7 @@
 // grab prepare
 #include "data/prepare.h"
 
+#include <CLI/CLI.hpp>
 #include <cinttypes>
 #include <cstdio>
 #include <memory>

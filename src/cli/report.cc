@@ -1,4 +1,5 @@
 // grab report: a finished comparison as one page.
+#include <CLI/CLI.hpp>
 #include <cstdio>
 #include <memory>
 #include <nlohmann/json.hpp>

@@ -1,4 +1,5 @@
 // grab run: the main job.
+#include <CLI/CLI.hpp>
 #include <cstdio>
 #include <memory>
 #include <nlohmann/json.hpp>

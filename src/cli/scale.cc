@@ -1,4 +1,5 @@
 // grab scale: models against the length of history, their size, or the data.
+#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <iterator>
 #include <memory>

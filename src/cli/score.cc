@@ -1,4 +1,5 @@
 // grab score
+#include <CLI/CLI.hpp>
 #include <cstdio>
 #include <map>
 #include <memory>

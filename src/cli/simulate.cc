@@ -1,4 +1,5 @@
 // grab simulate
+#include <CLI/CLI.hpp>
 #include <memory>
 
 #include "cli/commands.h"

@@ -1,6 +1,7 @@
 #include "model/spec.h"
 
 #include <cmath>
+#include <nlohmann/json.hpp>
 
 #include "absl/strings/str_join.h"
 

@@ -12,7 +12,7 @@
 #include "batch/builder.h"
 #include "config/settings.h"
 #include "model/weight_spec.h"
-#include "nlohmann/json.hpp"
+#include "nlohmann/json_fwd.hpp"
 #include "tokens/token_spec.h"
 
 namespace grab {

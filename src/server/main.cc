@@ -1,4 +1,5 @@
 // grab-serve. Exit codes: as grab's.
+#include <CLI/CLI.hpp>
 #include <csignal>
 #include <cstdio>
 #include <nlohmann/json.hpp>

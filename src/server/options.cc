@@ -1,5 +1,7 @@
 #include "server/options.h"
 
+#include <CLI/CLI.hpp>
+
 #include "base/file.h"
 
 namespace grab {

@@ -1,12 +1,15 @@
 // The command line of grab-serve.
 #pragma once
 
-#include <CLI/CLI.hpp>
 #include <string>
 #include <vector>
 
 #include "base/status.h"
 #include "server/server.h"
+
+namespace CLI {
+class App;
+}
 
 namespace grab {
 

@@ -13,7 +13,7 @@
 #include "base/status.h"
 #include "config/settings.h"
 #include "data/schema.h"
-#include "nlohmann/json.hpp"
+#include "nlohmann/json_fwd.hpp"
 
 namespace grab {
 

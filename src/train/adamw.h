@@ -3,7 +3,7 @@
 // so that a checkpoint holds them by name.
 #pragma once
 
-#include <torch/torch.h>
+#include <torch/types.h>
 
 #include <string>
 #include <utility>

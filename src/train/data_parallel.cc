@@ -1,6 +1,7 @@
 #include "train/data_parallel.h"
 
 #include <ATen/Parallel.h>
+#include <torch/utils.h>
 
 #include <algorithm>
 

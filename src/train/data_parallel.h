@@ -3,7 +3,7 @@
 // libtorch's own threads would split every operator instead, and wait for each other by spinning.
 #pragma once
 
-#include <torch/torch.h>
+#include <torch/types.h>
 
 #include <vector>
 

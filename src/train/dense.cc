@@ -1,5 +1,8 @@
 #include "train/dense.h"
 
+#include <torch/autograd.h>
+#include <torch/nn/functional/linear.h>
+
 #include "kernels/feed_forward.h"
 #include "kernels/gate_mlp.h"
 #include "kernels/layer_norm.h"

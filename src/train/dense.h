@@ -3,7 +3,7 @@
 // in `precision`. Matrices are [rows, width]; weights of linear layers [out, in].
 #pragma once
 
-#include <torch/torch.h>
+#include <torch/types.h>
 
 #include <utility>
 #include <vector>

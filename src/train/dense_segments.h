@@ -2,7 +2,7 @@
 // kernel. Queries are a segment's partial rows, then its full ones; keys its partial rows.
 #pragma once
 
-#include <torch/torch.h>
+#include <torch/types.h>
 
 #include <cstdint>
 #include <vector>

@@ -2,7 +2,7 @@
 // are in no export.
 #pragma once
 
-#include <torch/torch.h>
+#include <torch/types.h>
 
 #include <vector>
 

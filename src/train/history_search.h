@@ -2,7 +2,7 @@
 // see. Choosing has no gradient.
 #pragma once
 
-#include <torch/torch.h>
+#include <torch/types.h>
 
 #include <cstdint>
 #include <vector>

@@ -3,7 +3,7 @@
 // event is one token with its feedback, a candidate one without (docs/zoo.md).
 #pragma once
 
-#include <torch/torch.h>
+#include <torch/types.h>
 
 #include "batch/batch.h"
 #include "kernels/matmul.h"

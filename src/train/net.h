@@ -1,7 +1,7 @@
 // The training forward of a ModelSpec in libtorch, f32 (or f64 for gradient checks).
 #pragma once
 
-#include <torch/torch.h>
+#include <torch/types.h>
 
 #include <memory>
 #include <string>

@@ -1,5 +1,7 @@
 #include "train/net_weights.h"
 
+#include <torch/nn/functional/linear.h>
+
 #include <cmath>
 
 #include "base/check.h"

@@ -1,7 +1,7 @@
 // Named dense weights of a training net, in libtorch tensors.
 #pragma once
 
-#include <torch/torch.h>
+#include <torch/types.h>
 
 #include <map>
 #include <string>

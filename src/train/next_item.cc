@@ -1,5 +1,7 @@
 #include "train/next_item.h"
 
+#include <torch/nn/functional/linear.h>
+
 #include <cmath>
 #include <limits>
 

@@ -4,7 +4,7 @@
 // "Sampling-Bias- Corrected Neural Modeling for Large Corpus Item Recommendations", RecSys 2019).
 #pragma once
 
-#include <torch/torch.h>
+#include <torch/types.h>
 
 #include <cstdint>
 #include <string>

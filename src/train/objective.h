@@ -2,7 +2,7 @@
 // of a batch whose losses over the parts add up to the batch's.
 #pragma once
 
-#include <torch/torch.h>
+#include <torch/types.h>
 
 #include <functional>
 #include <optional>

@@ -1,6 +1,7 @@
 #include "train/ops.h"
 
 #include <ATen/Parallel.h>
+#include <torch/autograd.h>
 
 #include "base/aligned_buffer.h"
 #include "base/check.h"

@@ -2,7 +2,7 @@
 // asks only for their order. In the spirit of RankNet (Burges et al. 2005).
 #pragma once
 
-#include <torch/torch.h>
+#include <torch/types.h>
 
 #include <cstdint>
 #include <vector>

@@ -1,5 +1,7 @@
 #include "train/recency_prior.h"
 
+#include <torch/utils.h>
+
 #include <algorithm>
 #include <cmath>
 

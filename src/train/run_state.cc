@@ -1,6 +1,9 @@
 #include "train/run_state.h"
 
+#include <torch/utils.h>
+
 #include <map>
+#include <nlohmann/json.hpp>
 
 #include "base/file.h"
 #include "checkpoint/checkpoint.h"

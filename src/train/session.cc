@@ -1,5 +1,7 @@
 #include "train/session.h"
 
+#include <nlohmann/json.hpp>
+
 #include "base/file.h"
 #include "base/threads.h"
 #include "checkpoint/model_files.h"

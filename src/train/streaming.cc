@@ -1,5 +1,7 @@
 #include "train/streaming.h"
 
+#include <nlohmann/json.hpp>
+
 namespace grab {
 namespace {
 

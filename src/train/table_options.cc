@@ -1,6 +1,7 @@
 #include "train/table_options.h"
 
 #include <algorithm>
+#include <nlohmann/json.hpp>
 
 #include "absl/strings/str_cat.h"
 #include "base/hash.h"

@@ -8,7 +8,7 @@
 #include "config/settings.h"
 #include "embedding/table.h"
 #include "model/spec.h"
-#include "nlohmann/json.hpp"
+#include "nlohmann/json_fwd.hpp"
 
 namespace grab {
 

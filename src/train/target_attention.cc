@@ -1,5 +1,7 @@
 #include "train/target_attention.h"
 
+#include <torch/nn/functional/linear.h>
+
 #include <algorithm>
 #include <cmath>
 

@@ -7,7 +7,7 @@
 // Tokens, tables and head are those of the other models.
 #pragma once
 
-#include <torch/torch.h>
+#include <torch/types.h>
 
 #include "batch/batch.h"
 #include "embedding/lookup.h"

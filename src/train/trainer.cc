@@ -1,6 +1,7 @@
 #include "train/trainer.h"
 
 #include <memory>
+#include <nlohmann/json.hpp>
 #include <optional>
 
 #include "base/file.h"

@@ -1,5 +1,7 @@
 #include "train/warm_start.h"
 
+#include <torch/utils.h>
+
 #include <algorithm>
 #include <map>
 #include <nlohmann/json.hpp>

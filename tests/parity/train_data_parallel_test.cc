@@ -3,6 +3,7 @@
 // thousand terms of order 1 stays below 2e-5 of the largest gradient of a tensor. On repetition the
 // bits are the same. The parts of a batch hold every row once and are balanced.
 #include <gtest/gtest.h>
+#include <torch/utils.h>
 
 #include <algorithm>
 

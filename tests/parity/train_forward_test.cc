@@ -4,6 +4,7 @@
 // then has one more product with random weights, whose gain of 1.5 carries the rounding of what
 // came before on.
 #include <gtest/gtest.h>
+#include <torch/utils.h>
 
 #include "support/net_weights.h"
 #include "train/sparse.h"

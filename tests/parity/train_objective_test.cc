@@ -2,6 +2,7 @@
 // every loss against plain loops: the aggregate-and-score head's inputs, pairs of a page, the
 // sampled softmax. Sums of at most some hundred terms of order 1 in f64: 1e-9 is asked of losses.
 #include <gtest/gtest.h>
+#include <torch/utils.h>
 
 #include <cmath>
 

@@ -2,6 +2,8 @@
 // message.
 #include <gtest/gtest.h>
 
+#include <nlohmann/json.hpp>
+
 #include "support/naive_grab.h"
 #include "support/random_model.h"
 

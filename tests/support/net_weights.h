@@ -2,7 +2,8 @@
 // served model.
 #pragma once
 
-#include <torch/torch.h>
+#include <torch/types.h>
+#include <torch/utils.h>
 
 #include "support/random_model.h"
 #include "train/net.h"

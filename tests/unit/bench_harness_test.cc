@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <nlohmann/json.hpp>
+
 #include "bench/attention_problem.h"
 #include "bench/cases.h"
 #include "bench/flops.h"

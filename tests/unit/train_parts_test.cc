@@ -1,6 +1,7 @@
 // Optimisers against hand-written formulas, the schedule at its corners, the loss with unknown
 // labels, determinism of the initial weights, what attention starts with.
 #include <gtest/gtest.h>
+#include <torch/utils.h>
 
 #include <cmath>
 #include <set>
