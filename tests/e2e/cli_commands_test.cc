@@ -143,6 +143,20 @@ TEST(Grab, SmallWorldEndToEnd) {
   ExpectError(Grab({"inspect", shards, "--user", "nobody"}), 2, "no user 'nobody'");
 }
 
+// A row of the test split whose first task has a label; as much history as there are rows before.
+void AddRow(uint64_t user, int64_t time_ms, uint32_t label, const std::vector<float>& p,
+            ScoreTable& table) {
+  table.history_len.push_back(static_cast<uint32_t>(table.rows()));
+  table.event_id.push_back(table.rows() + 1);
+  table.user_key.push_back(user);
+  table.page_id.push_back(0);
+  table.request_time_ms.push_back(time_ms);
+  table.split.push_back(Split::kTest);
+  table.labels.push_back(label);
+  table.labels_known.push_back(1);
+  table.p.insert(table.p.end(), p.begin(), p.end());
+}
+
 // Four rows: positives at .9 and .4, negatives at .5 and .1, so that 3 of 4 pairs are in order.
 TEST(Eval, PrintsAndWritesMetrics) {
   const TempDir dir;
@@ -150,17 +164,7 @@ TEST(Eval, PrintsAndWritesMetrics) {
   table.tasks = {"click"};
   const float p[] = {0.9f, 0.5f, 0.4f, 0.1f};
   const uint32_t label[] = {1, 0, 1, 0};
-  for (size_t i = 0; i < 4; ++i) {
-    table.event_id.push_back(i + 1);
-    table.user_key.push_back(7);
-    table.page_id.push_back(0);
-    table.request_time_ms.push_back(1000);
-    table.history_len.push_back(static_cast<uint32_t>(i));
-    table.split.push_back(Split::kTest);
-    table.labels.push_back(label[i]);
-    table.labels_known.push_back(1);
-    table.p.push_back(p[i]);
-  }
+  for (size_t i = 0; i < 4; ++i) AddRow(7, 1000, label[i], {p[i]}, table);
   const std::string scores = dir.File("scores.csv"), json_path = dir.File("m.json");
   ASSERT_TRUE(WriteScores(scores, table).ok());
   const CommandResult result = Grab(
@@ -185,6 +189,28 @@ TEST(Eval, PrintsAndWritesMetrics) {
   const auto both = nlohmann::json::parse(ReadFile(json_path, 1 << 20).value(), nullptr, false);
   EXPECT_EQ(both["files"][1]["tasks"][0]["auc"], 0.75);
   EXPECT_EQ(both["mean"]["tasks"][0]["auc"], 1.0);
+}
+
+// One user clicks, the other does not. With the first labels known, the second rows are in order:
+// of four pairs one tie and none before, three and the tie then; in hindsight all four.
+TEST(Eval, TellsWhatLevelsAreWorth) {
+  const TempDir dir;
+  ScoreTable table;
+  table.tasks = {"click", "buy"};
+  const float p[] = {0.5f, 0.5f, 0.45f, 0.55f};
+  for (int i = 0; i < 4; ++i) AddRow(1 + i % 2, i / 2, i % 2 == 0 ? 1 : 0, {p[i], 0.5f}, table);
+  const std::string scores = dir.File("scores.csv"), json_path = dir.File("m.json");
+  ASSERT_TRUE(WriteScores(scores, table).ok());
+  const CommandResult result = Grab({"eval", "--levels", "--scores", scores, "--json", json_path});
+  ASSERT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_THAT(result.out, HasSubstr("levels of buy: no labels of both classes"));
+  const auto json = nlohmann::json::parse(ReadFile(json_path, 1 << 20).value(), nullptr, false);
+  const auto& levels = json["files"][0]["levels"];
+  ASSERT_EQ(levels.size(), 1u);
+  EXPECT_EQ(levels[0]["auc"], 0.125);
+  EXPECT_EQ(levels[0]["keys"][0]["values"], 2);
+  EXPECT_EQ(levels[0]["keys"][0]["before"], 0.75);
+  EXPECT_EQ(levels[0]["together"]["hindsight"], 0.875);
 }
 
 }  // namespace
