@@ -3,10 +3,10 @@
 #include <algorithm>
 #include <cmath>
 #include <nlohmann/json.hpp>
-#include <numeric>
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/strings/str_format.h"
+#include "base/check.h"
 #include "eval/metrics.h"
 
 namespace grab {
@@ -132,6 +132,7 @@ std::string GainText(double gain, const std::optional<double>& prior) {
 }  // namespace
 
 StatusOr<std::optional<LevelReport>> ComputeLevelGains(const ScoreTable& table, size_t task) {
+  GRAB_CHECK(task < table.tasks.size());
   const Rows rows = KnownRows(table, task);
   std::vector<double> before(rows.size()), hindsight(rows.size());
   GRAB_ASSIGN_OR_RETURN(const std::optional<double> auc, AucOf(rows, before));

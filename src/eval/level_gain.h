@@ -41,7 +41,7 @@ struct LevelReport {
 };
 
 // Of the rows whose label of `task`, an index into table.tasks, is known; nullopt where they are of
-// one class or none. O(n log n) time for each key and prior, 60 bytes per row.
+// one class or none. O(n log n) time for each key and prior, about 120 bytes per row.
 StatusOr<std::optional<LevelReport>> ComputeLevelGains(const ScoreTable& table, size_t task);
 
 // {"task", "auc", "keys": [{"key", "values", "before", "before_prior", "hindsight",
