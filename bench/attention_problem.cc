@@ -1,7 +1,6 @@
 #include "bench/attention_problem.h"
 
 #include <algorithm>
-#include <cmath>
 
 #include "base/rng.h"
 #include "bench/world.h"
@@ -51,16 +50,6 @@ void AppendSegment(int64_t events, Rng& rng, Batch& batch) {
 }
 
 }  // namespace
-
-std::vector<int64_t> MixedLengths(const Sizes& sizes, uint64_t seed) {
-  Rng rng(seed);
-  std::vector<int64_t> lengths = {sizes.mix_longest};
-  while (static_cast<int64_t>(lengths.size()) < sizes.mix_segments) {
-    const double length = sizes.mix_median * std::exp(sizes.mix_sigma * rng.Normal());
-    lengths.push_back(std::clamp<int64_t>(2 * std::llround(length / 2), 2, sizes.mix_longest));
-  }
-  return lengths;
-}
 
 std::unique_ptr<AttentionProblem> MakeAttentionProblem(const Sizes& sizes,
                                                        const std::vector<int64_t>& events,

@@ -11,9 +11,6 @@
 
 namespace grab::bench {
 
-// Lengths of the long-tailed mix, one of them the longest; all even.
-std::vector<int64_t> MixedLengths(const Sizes& sizes, uint64_t seed);
-
 // The operands of one attention layer over segments of `events[i]` P rows and as many F rows: every
 // event is both history and target, and F row i sees the P rows of the events before its own.
 struct AttentionProblem {

@@ -116,6 +116,16 @@ int64_t GapMs(Rng& rng) {
   return 2000 + static_cast<int64_t>(60000.0 * std::exp(std::min(9.0, 2.0 * rng.Normal())));
 }
 
+std::vector<int64_t> MixedLengths(const Sizes& sizes, uint64_t seed) {
+  Rng rng(seed);
+  std::vector<int64_t> lengths = {sizes.mix_longest};
+  while (static_cast<int64_t>(lengths.size()) < sizes.mix_segments) {
+    const double length = sizes.mix_median * std::exp(sizes.mix_sigma * rng.Normal());
+    lengths.push_back(std::clamp<int64_t>(2 * std::llround(length / 2), 2, sizes.mix_longest));
+  }
+  return lengths;
+}
+
 std::unique_ptr<World> MakeWorld(const Sizes& sizes, int channels, int64_t window_len) {
   auto world = std::make_unique<World>();
   world->ads = sizes.table_rows;

@@ -18,6 +18,9 @@ constexpr int64_t kStartMs = 1700000000000;
 // Time between events of a user: mostly within a session, some over night; median a minute.
 int64_t GapMs(Rng& rng);
 
+// Events of the users of the long-tailed mix, one of them the longest; all even.
+std::vector<int64_t> MixedLengths(const Sizes& sizes, uint64_t seed);
+
 // A model and users for it. Fields: 5 of the item (one multi-valued, one number), 3 of the context,
 // 2 of the user, and feedback: 11 slots. Channels: every event; the clicked ones (one in five).
 struct World {

@@ -16,14 +16,8 @@ namespace {
 constexpr int kConnections = 16;
 
 StatusOr<double> AucOf(const ScoreTable& scores) {
-  std::vector<double> p;
-  std::vector<uint8_t> label;
-  for (size_t row = 0; row < scores.rows(); ++row) {
-    if ((scores.labels_known[row] & 1) == 0) continue;
-    p.push_back(scores.p[row * scores.tasks.size()]);
-    label.push_back(static_cast<uint8_t>(scores.labels[row] & 1));
-  }
-  GRAB_ASSIGN_OR_RETURN(const Metrics metrics, ComputeMetrics(p, label));
+  const TaskScores first = ScoresOf(scores, 0);
+  GRAB_ASSIGN_OR_RETURN(const Metrics metrics, ComputeMetrics(first.p, first.label));
   return metrics.auc.value_or(0.0);
 }
 

@@ -17,27 +17,26 @@ namespace grab {
 // The correction of row i is one Newton step of an intercept for its value, drawn to zero:
 // sum_j (label_j - p_j) / (prior + sum_j p_j (1 - p_j)), added to its logit.
 struct LevelGain {
-  // Over j of earlier request times: at most what is known when i is scored, since labels come in
-  // later than requests.
-  double before = 0.0;
-  // Over all j but i, later ones too: more than any model can know.
-  double hindsight = 0.0;
-  // The best of kLevelPriors for each, chosen on these very rows; nullopt where none gains.
-  std::optional<double> before_prior, hindsight_prior;
+  double auc = 0.0;             // more than without
+  std::optional<double> prior;  // the best on these very rows; nullopt where none gains
 };
 inline constexpr double kLevelPriors[] = {1, 2, 4, 8, 16, 32, 64, 128, 256};
 
 struct KeyLevels {
   std::string key;      // "user" or a slice column
   uint64_t values = 0;  // distinct; rows whose value is missing keep their score
-  LevelGain gain;
+  // Over j of earlier request times: at most what is known when i is scored, since labels come in
+  // later than requests.
+  LevelGain before;
+  LevelGain hindsight;  // over all j but i, later ones too: more of levels than can be known
 };
 
 struct LevelReport {
   std::string task;
   double auc = 0.0;
   std::vector<KeyLevels> keys;
-  LevelGain together;  // the sum of all keys' corrections, each with its own prior
+  // By the sum of all keys' corrections, each with its own prior: more than without.
+  double before_auc = 0.0, hindsight_auc = 0.0;
 };
 
 // Of the rows whose label of `task`, an index into table.tasks, is known; nullopt where they are of

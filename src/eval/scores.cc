@@ -240,6 +240,18 @@ int ScoreTable::TaskIndex(const std::string& name) const {
   return found == tasks.end() ? -1 : static_cast<int>(found - tasks.begin());
 }
 
+TaskScores ScoresOf(const ScoreTable& table, size_t task) {
+  GRAB_CHECK(task < table.tasks.size());
+  TaskScores scores;
+  for (size_t i = 0; i < table.rows(); ++i) {
+    if ((table.labels_known[i] >> task & 1) == 0) continue;
+    scores.row.push_back(i);
+    scores.p.push_back(table.p[i * table.tasks.size() + task]);
+    scores.label.push_back(static_cast<uint8_t>(table.labels[i] >> task & 1));
+  }
+  return scores;
+}
+
 StatusOr<std::unique_ptr<ScoreWriter>> ScoreWriter::Create(const std::string& path,
                                                            const std::vector<std::string>& tasks,
                                                            const std::vector<std::string>& slices) {

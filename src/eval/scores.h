@@ -38,6 +38,14 @@ struct ScoreTable {
   int TaskIndex(const std::string& name) const;
 };
 
+// One task of the rows whose label of it is known, in the table's order.
+struct TaskScores {
+  std::vector<size_t> row;  // [m] of the table
+  std::vector<double> p;
+  std::vector<uint8_t> label;
+};
+TaskScores ScoresOf(const ScoreTable& table, size_t task);
+
 // One row, as in ScoreTable.
 struct ScoreRow {
   uint64_t event_id = 0;

@@ -12,15 +12,8 @@ namespace grab {
 namespace {
 
 StatusOr<Metrics> TaskMetrics(const ScoreTable& scores, size_t task) {
-  std::vector<double> p;
-  std::vector<uint8_t> label;
-  const size_t tasks = scores.tasks.size();
-  for (size_t row = 0; row < scores.rows(); ++row) {
-    if ((scores.labels_known[row] >> task & 1u) == 0) continue;
-    p.push_back(scores.p[row * tasks + task]);
-    label.push_back(static_cast<uint8_t>(scores.labels[row] >> task & 1u));
-  }
-  return ComputeMetrics(p, label);
+  const TaskScores of_task = ScoresOf(scores, task);
+  return ComputeMetrics(of_task.p, of_task.label);
 }
 
 }  // namespace

@@ -101,17 +101,17 @@ TEST(LevelGain, IsThatOfAQuadraticReference) {
     for (const bool hindsight : {false, true}) {
       std::vector<std::optional<double>> chosen;
       for (size_t key = 0; key < 3; ++key) {
-        const LevelGain& gain = got.keys[key].gain;
-        chosen.push_back(hindsight ? gain.hindsight_prior : gain.before_prior);
+        const LevelGain& gain = hindsight ? got.keys[key].hindsight : got.keys[key].before;
+        chosen.push_back(gain.prior);
         double best = 0.0;
         for (const double prior : kLevelPriors) {
           std::vector<std::optional<double>> one(key + 1);
           one[key] = prior;
           best = std::max(best, PairAuc(rows, Corrected(rows, hindsight, one)) - auc);
         }
-        EXPECT_NEAR(hindsight ? gain.hindsight : gain.before, best, pair) << got.keys[key].key;
+        EXPECT_NEAR(gain.auc, best, pair) << got.keys[key].key;
       }
-      EXPECT_NEAR(hindsight ? got.together.hindsight : got.together.before,
+      EXPECT_NEAR(hindsight ? got.hindsight_auc : got.before_auc,
                   PairAuc(rows, Corrected(rows, hindsight, chosen)) - auc, 2 * pair);
     }
   }
@@ -141,15 +141,15 @@ TEST(LevelGain, FindsPlantedLevelsAndNoOthers) {
   ASSERT_TRUE(report.ok() && report->has_value());
   const auto best = ComputeLevelGains(truth, 0);
   ASSERT_TRUE(best.ok() && best->has_value());
-  const LevelGain& user = (*report)->keys[0].gain;
-  const LevelGain& slice = (*report)->keys[1].gain;
+  const KeyLevels& user = (*report)->keys[0];
+  const KeyLevels& slice = (*report)->keys[1];
   const double room = (*best)->auc - (*report)->auc;
-  EXPECT_GT(slice.before, 0.6 * room);
-  EXPECT_GT(slice.hindsight, slice.before);
-  EXPECT_LT(slice.hindsight, room);
-  EXPECT_LT(user.before, 0.05 * room);
-  EXPECT_LT(user.hindsight, 0.05 * room);
-  EXPECT_LT((*best)->together.hindsight, 0.05 * room);
+  EXPECT_GT(slice.before.auc, 0.6 * room);
+  EXPECT_GT(slice.hindsight.auc, slice.before.auc);
+  EXPECT_LT(slice.hindsight.auc, room);
+  EXPECT_LT(user.before.auc, 0.05 * room);
+  EXPECT_LT(user.hindsight.auc, 0.05 * room);
+  EXPECT_LT((*best)->hindsight_auc, 0.05 * room);
 }
 
 TEST(LevelGain, IsZeroWhereNothingIsKnownOfTheOthers) {
@@ -161,9 +161,9 @@ TEST(LevelGain, IsZeroWhereNothingIsKnownOfTheOthers) {
   const auto report = ComputeLevelGains(table, 0);
   ASSERT_TRUE(report.ok() && report->has_value());
   for (const KeyLevels& key : (*report)->keys) {
-    EXPECT_EQ(key.gain.before, 0.0);
-    EXPECT_EQ(key.gain.hindsight, 0.0);
-    EXPECT_EQ(key.gain.hindsight_prior, std::nullopt);
+    EXPECT_EQ(key.before.auc, 0.0);
+    EXPECT_EQ(key.hindsight.auc, 0.0);
+    EXPECT_EQ(key.hindsight.prior, std::nullopt);
   }
   EXPECT_EQ((*report)->keys[1].values, 0u);
 }
