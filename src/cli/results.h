@@ -44,7 +44,7 @@ struct RunMetrics {
   uint64_t train_rows = 0;
   uint64_t test_rows = 0;
   double tokens_per_second = 0.0;
-  double wall_seconds = 0.0;
+  double wall_seconds = 0.0;       // of the run with validation and test, streaming left out
   double scores_per_second = 0.0;  // of the test, by the training side
   uint64_t dense_weights = 0;
   uint64_t table_rows = 0;

@@ -254,10 +254,11 @@ Status Trainer::Finish() {
     metrics["scores_per_second"] = static_cast<double>(test_targets) / scoring.Seconds();
     GRAB_RETURN_IF_ERROR(evaluate("test_frozen", Split::kTest, true, nullptr));
   }
+  // What a run costs, beside runs that are not streamed afterwards.
+  metrics["wall_seconds"] = wall_.Seconds();
   if (run_.train().streaming.slice_s > 0.0 && run_.train().objective == "labels") {
     GRAB_RETURN_IF_ERROR(EvaluateStreaming(metrics));
   }
-  metrics["wall_seconds"] = wall_.Seconds();
   return WriteFileDurably(run_.Path("metrics.json"), metrics.dump(1) + "\n");
 }
 
