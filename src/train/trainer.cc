@@ -254,7 +254,7 @@ Status Trainer::Finish() {
     metrics["scores_per_second"] = static_cast<double>(test_targets) / scoring.Seconds();
     GRAB_RETURN_IF_ERROR(evaluate("test_frozen", Split::kTest, true, nullptr));
   }
-  // What a run costs, beside runs that are not streamed afterwards.
+  // Streaming is left out: models are compared by what a run costs, and not all of them stream.
   metrics["wall_seconds"] = wall_.Seconds();
   if (run_.train().streaming.slice_s > 0.0 && run_.train().objective == "labels") {
     GRAB_RETURN_IF_ERROR(EvaluateStreaming(metrics));
