@@ -7,6 +7,7 @@
 #include "absl/algorithm/container.h"
 #include "absl/strings/strip.h"
 #include "base/file.h"
+#include "base/program.h"
 #include "bench/cases.h"
 #include "bench/machine.h"
 #include "bench/report.h"
@@ -75,15 +76,8 @@ int Main(int argc, char** argv) {
   app.add_flag("--quick", options.quick,
                "Toy sizes and two repetitions, to see that it runs: its figures mean nothing");
   app.add_flag("--list", options.list, "Name the cases and their figures");
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? 0 : 2;
-  }
-  const Status status = Run(options);
-  if (status.ok()) return 0;
-  std::fprintf(stderr, "grab: error: %s\n", std::string(status.message()).c_str());
-  return absl::IsInvalidArgument(status) ? 2 : 1;
+  if (const auto code = ParseCommandLine(app, argc, argv, "grab")) return *code;
+  return ExitCode(Run(options), "grab");
 }
 
 }  // namespace

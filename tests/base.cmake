@@ -1,4 +1,5 @@
 grab_test(unit/base_status_test DEPS grab_base)
+grab_test(unit/base_program_test DEPS grab_program)
 grab_test(unit/base_hash_test DEPS grab_base)
 grab_test(unit/base_progress_test DEPS grab_base)
 grab_test(unit/base_threads_test DEPS grab_base)

@@ -6,6 +6,7 @@
 
 #include "absl/strings/strip.h"
 #include "base/file.h"
+#include "base/program.h"
 #include "base/threads.h"
 #include "bench/machine.h"
 #include "bench/report.h"
@@ -103,15 +104,8 @@ int Main(int argc, char** argv) {
   app.add_option("--soak-s", serving.soak_s, "Seconds of steady load with memory watched; 0: none")
       ->capture_default_str();
   app.add_flag("!--no-load", options.load, "Leave rates and latencies out");
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? 0 : 2;
-  }
-  const Status status = Run(options);
-  if (status.ok()) return 0;
-  std::fprintf(stderr, "grab-bench-serve: error: %s\n", std::string(status.message()).c_str());
-  return absl::IsInvalidArgument(status) ? 2 : 1;
+  if (const auto code = ParseCommandLine(app, argc, argv, "grab-bench-serve")) return *code;
+  return ExitCode(Run(options), "grab-bench-serve");
 }
 
 }  // namespace

@@ -6,6 +6,7 @@
 
 #include "absl/strings/strip.h"
 #include "base/file.h"
+#include "base/program.h"
 #include "bench/machine.h"
 #include "bench/report.h"
 #include "bench/run_grab.h"
@@ -170,15 +171,8 @@ int Main(int argc, char** argv) {
   app.add_flag("!--no-modes", options.modes, "Leave the ways of training out");
   app.add_flag("!--no-simulator", options.simulator,
                "Leave the simulated log out, which takes most of the time");
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? 0 : 2;
-  }
-  const Status status = Run(options);
-  if (status.ok()) return 0;
-  std::fprintf(stderr, "grab: error: %s\n", std::string(status.message()).c_str());
-  return absl::IsInvalidArgument(status) ? 2 : 1;
+  if (const auto code = ParseCommandLine(app, argc, argv, "grab")) return *code;
+  return ExitCode(Run(options), "grab");
 }
 
 }  // namespace

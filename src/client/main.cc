@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/file.h"
+#include "base/program.h"
 #include "base/threads.h"
 #include "checkpoint/model_files.h"
 #include "client/load.h"
@@ -14,8 +15,7 @@
 namespace grab {
 namespace {
 
-constexpr int kExitFailed = 1;
-constexpr int kExitUsage = 2;
+constexpr char kProgram[] = "grab-client";
 constexpr uint64_t kPemBytesMax = 1 << 20;
 constexpr uint64_t kTokenBytesMax = 1 << 12;
 
@@ -224,18 +224,8 @@ int Main(int argc, char** argv) {
   Command command;
   AddReplay(app, command);
   AddLoad(app, command);
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError& error) {
-    if (error.get_exit_code() == 0) return app.exit(error);  // --help
-    std::fprintf(stderr, "grab-client: error: %s (--help shows how it goes)\n", error.what());
-    return kExitUsage;
-  }
-  const Status status = command();
-  if (status.ok()) return 0;
-  std::fflush(stdout);
-  std::fprintf(stderr, "grab-client: error: %s\n", std::string(status.message()).c_str());
-  return absl::IsInvalidArgument(status) || absl::IsNotFound(status) ? kExitUsage : kExitFailed;
+  if (const auto code = ParseCommandLine(app, argc, argv, kProgram)) return *code;
+  return ExitCode(command(), kProgram);
 }
 
 }  // namespace

@@ -1,10 +1,11 @@
-// grab-serve. Exit codes: as grab's.
+// grab-serve: the server. `grab serve` runs it.
 #include <CLI/CLI.hpp>
 #include <csignal>
 #include <cstdio>
 #include <nlohmann/json.hpp>
 #include <random>
 
+#include "base/program.h"
 #include "base/threads.h"
 #include "kernels/simd_target.h"
 #include "server/options.h"
@@ -12,8 +13,7 @@
 namespace grab {
 namespace {
 
-constexpr int kExitFailed = 1;
-constexpr int kExitUsage = 2;
+constexpr char kProgram[] = "grab-serve";
 
 constexpr char kFooter[] =
     "Every option can stand in the file of --config, without its dashes:\n"
@@ -26,12 +26,6 @@ constexpr char kFooter[] =
     "  grab serve --model runs/demo/model --state /tmp/grab-state\n"
     "  curl -s localhost:7081/v1/rank -H 'content-type: application/json' \\\n"
     "    -d '{\"user_id\": \"7\", \"candidates\": [{\"item_id\": \"12\"}]}'";
-
-int Report(const Status& status) {
-  if (status.ok()) return 0;
-  std::fprintf(stderr, "grab-serve: error: %s\n", std::string(status.message()).c_str());
-  return absl::IsInvalidArgument(status) || absl::IsNotFound(status) ? kExitUsage : kExitFailed;
-}
 
 Status Serve(const ServeOptions& options, const sigset_t& signals) {
   GRAB_ASSIGN_OR_RETURN(const ServerOptions resolved, options.Resolve());
@@ -62,14 +56,9 @@ int Main(int argc, char** argv) {
   app.footer(kFooter);
   ServeOptions options;
   options.Add(app);
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError& error) {
-    if (error.get_exit_code() == 0) return app.exit(error);  // --help
-    std::fprintf(stderr, "grab-serve: error: %s (--help shows how it goes)\n", error.what());
-    return kExitUsage;
-  }
-  if (const Status status = ForceSimdTargetOfEnvironment(); !status.ok()) return Report(status);
+  if (const auto code = ParseCommandLine(app, argc, argv, kProgram)) return *code;
+  if (const Status status = ForceSimdTargetOfEnvironment(); !status.ok())
+    return ExitCode(status, kProgram);
   StopLookingForLockCycles();
   // Before any thread starts, so that all of them leave these to sigwait.
   sigset_t signals;
@@ -78,7 +67,7 @@ int Main(int argc, char** argv) {
   sigaddset(&signals, SIGINT);
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
   std::signal(SIGPIPE, SIG_IGN);
-  return Report(Serve(options, signals));
+  return ExitCode(Serve(options, signals), kProgram);
 }
 
 }  // namespace

@@ -3,8 +3,8 @@
 #include <malloc.h>
 
 #include <CLI/CLI.hpp>
-#include <cstdio>
 
+#include "base/program.h"
 #include "config/config.h"
 #include "kernels/simd_target.h"
 #include "train/follow.h"
@@ -23,42 +23,42 @@ void TuneProcess() {
     set(1);
 }
 
-int Fail(const Status& status) {
-  std::fprintf(stderr, "grab: error: %s\n", std::string(status.message()).c_str());
-  const bool user =
-      absl::IsInvalidArgument(status) || absl::IsNotFound(status) || absl::IsAlreadyExists(status);
-  return user ? 2 : 1;
-}
+constexpr char kProgram[] = "grab";
 
-int Main(int argc, char** argv) {
-  CLI::App app("Trains one model on prepared shards, or on a log that grows.", "grab train");
-  app.footer(
-      "Examples:\n"
-      "  grab train --config configs/kuairand.toml --shards data/kuairand --model grab --out "
-      "runs/grab\n"
-      "  grab train --config runs/grab/config.toml --shards data/kuairand --model grab --out "
-      "runs/grab --resume\n"
-      "  grab train ... --model grab --out runs/warm --warm-start runs/dlrm\n"
-      "  grab train ... --set grab.train.mode=end_to_end --set grab.train.seed=7\n"
-      "  grab train --config configs/mine.toml --data /logs --model grab --out runs/live --follow");
+constexpr char kFooter[] =
+    "Examples:\n"
+    "  grab train --config configs/kuairand.toml --shards data/kuairand --model grab --out "
+    "runs/grab\n"
+    "  grab train --config runs/grab/config.toml --shards data/kuairand --model grab --out "
+    "runs/grab --resume\n"
+    "  grab train ... --model grab --out runs/warm --warm-start runs/dlrm\n"
+    "  grab train ... --set grab.train.mode=end_to_end --set grab.train.seed=7\n"
+    "  grab train --config configs/mine.toml --data /logs --model grab --out runs/live --follow";
+
+struct Options {
   std::string config_path, model, data_dir;
   std::vector<std::string> overrides;
-  TrainOptions options;
-  FollowOptions follow;
-  SessionOptions session;
   bool follows = false;
+  SessionOptions session;
+  TrainOptions train;
+  FollowOptions follow;
+
+  void Add(CLI::App& app);
+};
+
+void Options::Add(CLI::App& app) {
   app.add_option("--config", config_path, "Config file")->required();
   app.add_option("--set", overrides, "Override a setting: key=value")->allow_extra_args(false);
   app.add_option("--model", model, "What to train: dlrm, din, sim, eta, twin, hstu or grab")
       ->required();
   CLI::Option* shards =
-      app.add_option("--shards", options.shards_dir, "Folder written by grab prepare");
+      app.add_option("--shards", train.shards_dir, "Folder written by grab prepare");
   app.add_option("--out", session.out_dir, "Run folder")->required();
   app.add_flag("--resume", session.resume, "Continue from the newest checkpoint of the run folder");
   app.add_option("--warm-start", session.warm_start,
                  "Run or checkpoint folder whose tables and weights a new run starts from");
   CLI::Option* steps_max =
-      app.add_option("--steps-max", options.steps_max,
+      app.add_option("--steps-max", train.steps_max,
                      "Stop after this many steps of this call, with a checkpoint; 0: no limit");
   CLI::Option* following = app.add_flag(
       "--follow", follows, "Follow the growing raw log pass by pass instead (docs/streaming.md)");
@@ -70,25 +70,29 @@ int Main(int argc, char** argv) {
                  "With --follow: stop after this many passes of this call; 0: no limit")
       ->needs(following);
   following->excludes(shards)->excludes(steps_max);
-  try {
-    app.parse(argc, argv);
-    if (!follows && options.shards_dir.empty()) throw CLI::RequiredError("--shards or --follow");
-  } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? 0 : 2;
-  }
-  StatusOr<Config> config = LoadConfig(config_path, overrides);
-  if (!config.ok()) return Fail(config.status());
-  if (!data_dir.empty()) config->data_dir = data_dir;
-  const StatusOr<ModelKind> kind = ParseModelKind(model);
-  if (!kind.ok()) return Fail(kind.status());
-  session.kind = *kind;
-  options.session = follow.session = session;
-  if (const Status status = ForceSimdTargetOfEnvironment(); !status.ok()) return Fail(status);
+}
+
+Status Run(Options& options) {
+  if (!options.follows && options.train.shards_dir.empty())
+    return absl::InvalidArgumentError("--shards or --follow is required");
+  GRAB_ASSIGN_OR_RETURN(Config config, LoadConfig(options.config_path, options.overrides));
+  if (!options.data_dir.empty()) config.data_dir = options.data_dir;
+  GRAB_ASSIGN_OR_RETURN(options.session.kind, ParseModelKind(options.model));
+  options.train.session = options.follow.session = options.session;
+  GRAB_RETURN_IF_ERROR(ForceSimdTargetOfEnvironment());
   TuneProcess();
   const std::unique_ptr<Progress> progress = MakeConsoleProgress();
-  const Status status =
-      follows ? Follow(*config, follow, *progress) : Train(*config, options, *progress);
-  return status.ok() ? 0 : Fail(status);
+  return options.follows ? Follow(config, options.follow, *progress)
+                         : Train(config, options.train, *progress);
+}
+
+int Main(int argc, char** argv) {
+  CLI::App app("Trains one model on prepared shards, or on a log that grows.", "grab train");
+  app.footer(kFooter);
+  Options options;
+  options.Add(app);
+  if (const auto code = ParseCommandLine(app, argc, argv, kProgram)) return *code;
+  return ExitCode(Run(options), kProgram);
 }
 
 }  // namespace
