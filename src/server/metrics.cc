@@ -4,6 +4,9 @@
 #include <prometheus/histogram.h>
 #include <prometheus/text_serializer.h>
 
+#include "absl/algorithm/container.h"
+#include "base/check.h"
+
 namespace grab {
 namespace {
 
@@ -44,7 +47,7 @@ Metrics::Metrics(const std::vector<std::string>& tasks)
                      .Help("Distribution of predicted probabilities")
                      .Register(*registry_);
   auto& predicted = prometheus::BuildCounter()
-                        .Name("grab_feedback_predicted_sum")
+                        .Name("grab_feedback_predicted_total")
                         .Help(
                             "Sum of predictions whose label became known; over "
                             "grab_feedback_observed_total it is the live PCOC")
@@ -94,22 +97,36 @@ void Metrics::AddFeedback(size_t task, float predicted, bool happened) {
   if (happened) tasks_[task].observed->Increment();
 }
 
-void Metrics::AddGauge(const std::string& name, const std::string& help,
-                       std::function<double()> value) {
-  gauges_.push_back({name, help, std::move(value)});
+void Metrics::AddGauge(const std::string& name, const std::string& help, Reading reading) {
+  AddReading(name, help, prometheus::MetricType::Gauge, std::move(reading));
+}
+
+void Metrics::AddCounter(const std::string& name, const std::string& help, Reading reading) {
+  GRAB_CHECK(name.ends_with("_total"));
+  AddReading(name, help, prometheus::MetricType::Counter, std::move(reading));
+}
+
+void Metrics::AddReading(const std::string& name, const std::string& help,
+                         prometheus::MetricType type, Reading reading) {
+  auto family = absl::c_find_if(readings_, [&](const Readings& r) { return r.name == name; });
+  if (family == readings_.end()) {
+    family = readings_.insert(readings_.end(), {name, help, type, {}});
+  }
+  family->of_labels.push_back(std::move(reading));
 }
 
 std::string Metrics::Text() const {
   std::vector<prometheus::MetricFamily> families = registry_->Collect();
-  for (const Gauge& gauge : gauges_) {
-    prometheus::MetricFamily family;
-    family.name = gauge.name;
-    family.help = gauge.help;
-    family.type = prometheus::MetricType::Gauge;
-    prometheus::ClientMetric metric;
-    metric.gauge.value = gauge.value();
-    family.metric.push_back(std::move(metric));
-    families.push_back(std::move(family));
+  for (const Readings& readings : readings_) {
+    prometheus::MetricFamily& family = families.emplace_back();
+    family.name = readings.name;
+    family.help = readings.help;
+    family.type = readings.type;
+    for (const Reading& reading : readings.of_labels) {
+      prometheus::ClientMetric& metric = family.metric.emplace_back();
+      for (const auto& [label, value] : reading.labels) metric.label.push_back({label, value});
+      metric.counter.value = metric.gauge.value = reading.value();
+    }
   }
   return prometheus::TextSerializer().Serialize(families);
 }

@@ -41,8 +41,14 @@ class Metrics {
   // A prediction whose label became known.
   void AddFeedback(size_t task, float predicted, bool happened);
 
-  // Values that are read when somebody asks: name, help and the value. Before the first Text.
-  void AddGauge(const std::string& name, const std::string& help, std::function<double()> value);
+  // A value that is read when somebody asks, and need not be counted here. Before the first Text.
+  // A name that was added before is the same family with other labels.
+  struct Reading {
+    prometheus::Labels labels;
+    std::function<double()> value;
+  };
+  void AddGauge(const std::string& name, const std::string& help, Reading reading);
+  void AddCounter(const std::string& name, const std::string& help, Reading reading);
 
   // All of them in the text format of Prometheus.
   std::string Text() const;
@@ -54,17 +60,21 @@ class Metrics {
     prometheus::Counter* observed = nullptr;
     prometheus::Counter* feedback = nullptr;
   };
-  struct Gauge {
+  struct Readings {
     std::string name, help;
-    std::function<double()> value;
+    prometheus::MetricType type;
+    std::vector<Reading> of_labels;
   };
+
+  void AddReading(const std::string& name, const std::string& help, prometheus::MetricType type,
+                  Reading reading);
 
   std::unique_ptr<prometheus::Registry> registry_;
   prometheus::Family<prometheus::Counter>* calls_ = nullptr;
   std::array<prometheus::Histogram*, kStages> stages_{};
   std::array<prometheus::Counter*, 3> events_{};  // by AppendOutcome
   std::vector<TaskMetrics> tasks_;
-  std::vector<Gauge> gauges_;
+  std::vector<Readings> readings_;
 };
 
 }  // namespace grab

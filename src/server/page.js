@@ -124,7 +124,7 @@ function showMetrics(now) {
 }
 
 function pcoc(values, task) {
-  const predicted = values.get(`grab_feedback_predicted_sum{task="${task}"}`) || 0;
+  const predicted = values.get(`grab_feedback_predicted_total{task="${task}"}`) || 0;
   const observed = values.get(`grab_feedback_observed_total{task="${task}"}`) || 0;
   return observed > 0 ? (predicted / observed).toFixed(3) : "no feedback yet";
 }
@@ -133,14 +133,14 @@ const MIB = 1024 * 1024;
 const age = (seconds) => seconds < 120 ? `${Math.round(seconds)} s` : seconds < 7200 ? `${Math.round(seconds / 60)} min` : `${(seconds / 3600).toFixed(1)} h`;
 
 function showStatus(status, values) {
-  const hits = values.get("grab_cache_hits") || 0, misses = values.get("grab_cache_misses") || 0;
+  const hits = values.get("grab_cache_hits_total") || 0, misses = values.get("grab_cache_misses_total") || 0;
   const facts = [
     ["up for", age(status.uptime_s)],
     ["cached users", status.cached_users],
     ["cache, MiB", `${(status.cache_bytes / MIB).toFixed(0)} of ${(status.cache_bytes_max / MIB).toFixed(0)}`],
     ["cache hits", hits + misses > 0 ? `${(100 * hits / (hits + misses)).toFixed(1)} %` : "none yet"],
     ["candidates waiting", status.queued_candidates],
-    ["refused", values.get("grab_refused") || 0],
+    ["refused", values.get("grab_refused_total") || 0],
     ["items", status.items],
     ...status.tasks.map((task) => [`live PCOC, ${task}`, pcoc(values, task)]),
   ];

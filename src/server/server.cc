@@ -30,7 +30,7 @@ StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& options, Se
   GRAB_RETURN_IF_ERROR(server->OpenState(models[0]->spec().tokens.schema));
   GRAB_RETURN_IF_ERROR(server->StartModels(std::move(models)));
   GRAB_RETURN_IF_ERROR(server->StartKafka());
-  server->AddGauges();
+  server->AddReadings();
   GRAB_RETURN_IF_ERROR(server->Listen());
   server->ready_ = true;
   for (const auto& grpc : server->grpc_) grpc->SetServing(true);
@@ -140,50 +140,71 @@ StatusOr<int> Server::ListenHttp(int port, Port which) {
   return http_.back()->port();
 }
 
-void Server::AddGauges() {
-  const auto add = [&](const char* name, const char* help, auto value) {
-    metrics_->AddGauge(name, help,
-                       [this, value] { return static_cast<double>(value(ranker_->Stats())); });
+void Server::AddReadings() {
+  const auto of = [this](auto value) {
+    return Metrics::Reading{{},
+                            [this, value] { return static_cast<double>(value(ranker_->Stats())); }};
   };
-  add("grab_cache_bytes", "Bytes of keys and values", [](const auto& s) { return s.cache.bytes; });
-  add("grab_cache_bytes_max", "Their bound", [](const auto& s) { return s.cache.bytes_max; });
-  add("grab_cache_users", "Users that are cached", [](const auto& s) { return s.cache.users; });
-  add("grab_cache_hits", "Look-ups that found the user",
-      [](const auto& s) { return s.cache.hits; });
-  add("grab_cache_misses", "And that did not", [](const auto& s) { return s.cache.misses; });
-  add("grab_cache_evictions", "Users that made way",
-      [](const auto& s) { return s.cache.evictions; });
-  add("grab_queue_candidates", "Candidates that wait",
-      [](const auto& s) { return s.queued_candidates; });
-  add("grab_degraded", "1 under pressure", [](const auto& s) { return s.degraded ? 1 : 0; });
-  add("grab_ranked", "Requests ranked", [](const auto& s) { return s.ranked; });
-  add("grab_ranked_candidates", "Candidates scored", [](const auto& s) { return s.candidates; });
-  add("grab_helped", "Requests ranked by another worker than the user's own",
-      [](const auto& s) { return s.helped; });
-  add("grab_batches", "Micro-batches; requests per batch is the batch size",
-      [](const auto& s) { return s.batches; });
-  add("grab_refused", "Requests refused past capacity", [](const auto& s) { return s.refused; });
-  add("grab_expired", "Requests whose deadline passed", [](const auto& s) { return s.expired; });
-  add("grab_degraded_answers", "Answers from a shorter history",
-      [](const auto& s) { return s.degraded_answers; });
-  add("grab_prefills", "Histories read from their start", [](const auto& s) { return s.prefills; });
-  add("grab_extensions", "Cached histories extended", [](const auto& s) { return s.extensions; });
-  for (size_t arm = 0; arm < watchers_.size(); ++arm) {
-    const std::string of_arm = absl::StrCat("grab_model_", ArmName(arm));
-    metrics_->AddGauge(of_arm + "_step", "Step of the model that serves", [this, arm] {
-      return static_cast<double>(ranker_->model(arm)->loaded.step);
-    });
-    metrics_->AddGauge(of_arm + "_loaded_unix_seconds", "When it was loaded",
-                       [this, arm] { return ranker_->model(arm)->loaded_unix_s; });
-  }
+  const auto gauge = [&](const char* name, const char* help, auto value) {
+    metrics_->AddGauge(name, help, of(value));
+  };
+  const auto counter = [&](const char* name, const char* help, auto value) {
+    metrics_->AddCounter(name, help, of(value));
+  };
+  gauge("grab_cache_bytes", "Bytes of keys and values",
+        [](const auto& s) { return s.cache.bytes; });
+  gauge("grab_cache_bytes_max", "Their bound", [](const auto& s) { return s.cache.bytes_max; });
+  gauge("grab_cache_users", "Users that are cached", [](const auto& s) { return s.cache.users; });
+  counter("grab_cache_hits_total", "Look-ups that found the user",
+          [](const auto& s) { return s.cache.hits; });
+  counter("grab_cache_misses_total", "And that did not",
+          [](const auto& s) { return s.cache.misses; });
+  counter("grab_cache_evictions_total", "Users that made way",
+          [](const auto& s) { return s.cache.evictions; });
+  gauge("grab_queue_candidates", "Candidates that wait",
+        [](const auto& s) { return s.queued_candidates; });
+  gauge("grab_degraded", "1 under pressure", [](const auto& s) { return s.degraded ? 1 : 0; });
+  counter("grab_ranked_total", "Requests ranked", [](const auto& s) { return s.ranked; });
+  counter("grab_ranked_candidates_total", "Candidates scored",
+          [](const auto& s) { return s.candidates; });
+  counter("grab_helped_total", "Requests ranked by another worker than the user's own",
+          [](const auto& s) { return s.helped; });
+  counter("grab_batches_total", "Micro-batches; requests per batch is the batch size",
+          [](const auto& s) { return s.batches; });
+  counter("grab_refused_total", "Requests refused past capacity",
+          [](const auto& s) { return s.refused; });
+  counter("grab_expired_total", "Requests whose deadline passed",
+          [](const auto& s) { return s.expired; });
+  counter("grab_degraded_answers_total", "Answers from a shorter history",
+          [](const auto& s) { return s.degraded_answers; });
+  counter("grab_prefills_total", "Histories read from their start",
+          [](const auto& s) { return s.prefills; });
+  counter("grab_extensions_total", "Cached histories extended",
+          [](const auto& s) { return s.extensions; });
+  AddModelReadings();
   if (kafka_ != nullptr) {
-    metrics_->AddGauge("grab_kafka_refused", "Messages that are no events",
-                       [this] { return static_cast<double>(kafka_->Stats().refused); });
-    metrics_->AddGauge("grab_kafka_writes_failed", "Writes that are tried again",
-                       [this] { return static_cast<double>(kafka_->Stats().writes_failed); });
+    const auto kafka = [&](const char* name, const char* help, auto value) {
+      metrics_->AddCounter(
+          name, help, {{}, [this, value] { return static_cast<double>(value(kafka_->Stats())); }});
+    };
+    kafka("grab_kafka_refused_total", "Messages that are no events",
+          [](const auto& s) { return s.refused; });
+    kafka("grab_kafka_writes_failed_total", "Writes that are tried again",
+          [](const auto& s) { return s.writes_failed; });
   }
   metrics_->AddGauge("grab_catalogue_items", "Items of the catalogue",
-                     [this] { return static_cast<double>(catalogue_->items()); });
+                     {{}, [this] { return static_cast<double>(catalogue_->items()); }});
+}
+
+void Server::AddModelReadings() {
+  for (size_t arm = 0; arm < watchers_.size(); ++arm) {
+    const prometheus::Labels labels = {{"arm", std::string(ArmName(arm))}};
+    metrics_->AddGauge(
+        "grab_model_step", "Step of the model that serves",
+        {labels, [this, arm] { return static_cast<double>(ranker_->model(arm)->loaded.step); }});
+    metrics_->AddGauge("grab_model_loaded_unix_seconds", "When it was loaded",
+                       {labels, [this, arm] { return ranker_->model(arm)->loaded_unix_s; }});
+  }
 }
 
 void Server::PollModels() {

@@ -78,7 +78,8 @@ class Server {
   Status Listen();
   StatusOr<int> ListenGrpc(int port, Port which);
   StatusOr<int> ListenHttp(int port, Port which);
-  void AddGauges();
+  void AddReadings();
+  void AddModelReadings();
 
   const ServerOptions options_;
   ServerLog& log_;

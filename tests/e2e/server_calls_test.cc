@@ -179,7 +179,7 @@ TEST_F(ServerCallsTest, TellsHowItIs) {
        {"grab_calls_total{code=\"OK\",method=\"Rank\"} 3",
         "grab_events_total{outcome=\"stored\"} 2", "grab_stage_seconds_count{stage=\"total\"} 3",
         "grab_feedback_total{task=\"click\"} 1", "grab_feedback_observed_total{task=\"click\"} 1",
-        "grab_model_a_step 1", "grab_cache_users 1"}) {
+        "grab_model_step{arm=\"a\"} 1", "grab_cache_users 1"}) {
     EXPECT_NE(text.find(line), std::string::npos) << line << "\n" << text;
   }
   EXPECT_EQ(text.find("someone"), std::string::npos);
@@ -230,7 +230,7 @@ TEST_F(ServerCallsTest, CancelledCallsAreDropped) {
   context.TryCancel();
   EXPECT_EQ(ended.get_future().get().error_code(), grpc::StatusCode::CANCELLED);
   metric("grab_calls_total{code=\"CANCELLED\",method=\"Rank\"} 1\n");
-  metric("grab_ranked 0\n");
+  metric("grab_ranked_total 0\n");
 }
 
 // Users are split by a hash of their id, and each arm answers with its model.
