@@ -1,5 +1,6 @@
 grab_test(unit/server_access_test DEPS grab_server)
 grab_test(unit/server_metrics_test DEPS grab_server)
+grab_test(unit/server_observe_writer_test DEPS grab_server)
 grab_test(e2e/server_calls_test DEPS grab_server grab_client)
 if(NOT GRAB_SANITIZE MATCHES thread)  # does not know librdkafka's threads, and crashes
   grab_test(e2e/server_kafka_test DEPS grab_server)

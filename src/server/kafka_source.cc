@@ -52,6 +52,12 @@ Status ReadMessage(const RdKafka::Message& message, v1::Event& event) {
   return absl::InvalidArgumentError("expected a grab.v1.Event, got other bytes");
 }
 
+void AppendRow(const Schema& schema, const WireEvents& from, size_t row, WireEvents& to) {
+  AppendEvent(schema, from.columns, row, to.columns);
+  to.user_id.push_back(from.user_id[row]);
+  to.item_id.push_back(from.item_id[row]);
+}
+
 }  // namespace
 
 KafkaSource::KafkaSource(const KafkaOptions& options, Parts parts)
@@ -109,8 +115,22 @@ Status KafkaSource::Assign() {
   return absl::OkStatus();
 }
 
+KafkaSource::Batch KafkaSource::Empty() const {
+  Batch batch;
+  batch.events.columns = MakeColumns(parts_.store.schema());
+  batch.offsets.source = source_;
+  return batch;
+}
+
+void KafkaSource::LogRefused(Place place, const Status& why) {
+  parts_.log.Write("kafka_refused", {{"partition", place.partition},
+                                     {"offset", place.offset},
+                                     {"error", std::string(why.message())}});
+}
+
 void KafkaSource::Add(const RdKafka::Message& message, Batch& batch) {
-  batch.offsets.next[message.partition()] = message.offset() + 1;
+  const Place place = {message.partition(), message.offset()};
+  batch.offsets.next[place.partition] = place.offset + 1;
   ++batch.messages;
   v1::ObserveRequest request;
   WireEvents events;
@@ -118,20 +138,14 @@ void KafkaSource::Add(const RdKafka::Message& message, Batch& batch) {
   if (status.ok()) status = parts_.wire.ReadEvents(request, UnixMs(), events);
   if (!status.ok()) {
     ++batch.refused;
-    parts_.log.Write("kafka_refused", {{"partition", message.partition()},
-                                       {"offset", message.offset()},
-                                       {"error", std::string(status.message())}});
-    return;
+    return LogRefused(place, status);
   }
-  AppendEvent(parts_.store.schema(), events.columns, 0, batch.events.columns);
-  batch.events.user_id.push_back(std::move(events.user_id[0]));
-  batch.events.item_id.push_back(std::move(events.item_id[0]));
+  AppendRow(parts_.store.schema(), events, 0, batch.events);
+  batch.places.push_back(place);
 }
 
 KafkaSource::Batch KafkaSource::Take() {
-  Batch batch;
-  batch.events.columns = MakeColumns(parts_.store.schema());
-  batch.offsets.source = source_;
+  Batch batch = Empty();
   Stopwatch since_first;
   while (!stop_ && batch.messages < options_.batch_events_max) {
     const std::unique_ptr<RdKafka::Message> message(consumer_->consume(kPollMs));
@@ -146,12 +160,35 @@ KafkaSource::Batch KafkaSource::Take() {
   return batch;
 }
 
+// An event that can never be stored must not hold up the others: each goes alone then, and the
+// offsets last. A kill in between reads them all again, as duplicates.
 void KafkaSource::Write(const Batch& batch) {
+  if (!absl::IsInvalidArgument(Store(batch))) return;
+  Batch rest = Empty();
+  rest.offsets = batch.offsets;
+  rest.refused = batch.refused;
+  for (size_t row = 0; row < batch.events.size(); ++row) {
+    Batch one = Empty();
+    AppendRow(parts_.store.schema(), batch.events, row, one.events);
+    const Status status = Store(one);
+    if (absl::IsInvalidArgument(status)) {
+      ++rest.refused;
+      LogRefused(batch.places[row], status);
+    } else if (!status.ok()) {
+      return;
+    }
+  }
+  Store(rest).IgnoreError();  // as above
+}
+
+// Tries until it holds. InvalidArgument: one of the events can never be stored, and none is. Any
+// other error: stopping, and the next start reads the batch again.
+Status KafkaSource::Store(const Batch& batch) {
   std::vector<NewEvent> events;
   for (size_t row = 0; row < batch.events.size(); ++row) events.push_back(batch.events.At(row));
   std::vector<AppendOutcome> outcomes(events.size());
   Status status = parts_.store.AppendAll(events, absl::MakeSpan(outcomes), &batch.offsets);
-  while (!status.ok() && !stop_) {
+  while (!status.ok() && !absl::IsInvalidArgument(status) && !stop_) {
     parts_.log.Write("kafka_write_failed", {{"error", status.ToString()}});
     {
       const std::scoped_lock lock(mutex_);
@@ -160,7 +197,7 @@ void KafkaSource::Write(const Batch& batch) {
     std::this_thread::sleep_for(kRetryAfter);
     status = parts_.store.AppendAll(events, absl::MakeSpan(outcomes), &batch.offsets);
   }
-  if (!status.ok()) return;  // stopping: the next start reads the batch again
+  if (!status.ok()) return status;
   parts_.on_written(batch.events, outcomes);
   const std::scoped_lock lock(mutex_);
   for (size_t row = 0; row < outcomes.size(); ++row) {
@@ -173,6 +210,7 @@ void KafkaSource::Write(const Batch& batch) {
   }
   stats_.refused += batch.refused;
   for (const auto& [partition, offset] : batch.offsets.next) stats_.next[partition] = offset;
+  return status;
 }
 
 void KafkaSource::Loop() {

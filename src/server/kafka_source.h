@@ -35,7 +35,7 @@ struct KafkaOptions {
 
 struct KafkaStats {
   uint64_t stored = 0, duplicates = 0, too_old = 0;
-  uint64_t refused = 0;  // messages that are no event, each logged
+  uint64_t refused = 0;  // messages that are no event or can never be stored, each logged
   uint64_t writes_failed = 0;
   std::map<int32_t, int64_t> next;  // offset, by partition
 };
@@ -66,9 +66,14 @@ class KafkaSource {
     ServerLog& log;
     OnWritten on_written;
   };
+  struct Place {
+    int32_t partition = 0;
+    int64_t offset = 0;
+  };
   // What one write takes.
   struct Batch {
     WireEvents events;
+    std::vector<Place> places;  // of the events
     SourceOffsets offsets;
     uint64_t refused = 0;
     size_t messages = 0;
@@ -76,9 +81,12 @@ class KafkaSource {
   KafkaSource(const KafkaOptions& options, Parts parts);
   Status Assign();
   void Loop();
+  Batch Empty() const;
   Batch Take();
   void Add(const RdKafka::Message& message, Batch& batch);
   void Write(const Batch& batch);
+  Status Store(const Batch& batch);
+  void LogRefused(Place place, const Status& why);
 
   const KafkaOptions options_;
   const Parts parts_;

@@ -73,6 +73,15 @@ void ObserveWriter::Write(std::vector<Queued> batch) {
   }
   std::vector<AppendOutcome> outcomes(events.size());
   const Status status = store_.AppendAll(events, absl::MakeSpan(outcomes));
+  if (batch.size() > 1 && (absl::IsInvalidArgument(status) || absl::IsDataLoss(status))) {
+    // One user's trouble is not that of the other requests.
+    for (Queued& queued : batch) {
+      std::vector<Queued> alone;
+      alone.push_back(std::move(queued));
+      Write(std::move(alone));
+    }
+    return;
+  }
   size_t at = 0;
   for (const Queued& queued : batch) {
     const auto own = absl::MakeConstSpan(outcomes).subspan(at, queued.events.size());

@@ -208,8 +208,7 @@ Status Service::ReadUser(const v1::GetUserRequest& request, v1::GetUserResponse&
     return absl::InvalidArgumentError(absl::StrCat("events_max: expected at most ", kUserEventsMax,
                                                    ", got ", request.events_max()));
   }
-  const uint64_t user = HashId(request.user_id());
-  GRAB_ASSIGN_OR_RETURN(const std::optional<UserState> state, parts_.store.Find(user));
+  GRAB_ASSIGN_OR_RETURN(const std::optional<UserState> state, parts_.store.Find(request.user_id()));
   response.set_known(state.has_value());
   if (!state) return absl::OkStatus();
   response.set_events(state->events);
@@ -219,7 +218,8 @@ Status Service::ReadUser(const v1::GetUserRequest& request, v1::GetUserResponse&
   UserEvents events;
   events.columns = MakeColumns(parts_.store.schema());
   const uint32_t events_max = request.events_max() == 0 ? kUserEventsDefault : request.events_max();
-  GRAB_RETURN_IF_ERROR(parts_.store.Read(user, std::nullopt, events_max, events));
+  GRAB_RETURN_IF_ERROR(
+      parts_.store.Read(HashId(request.user_id()), std::nullopt, events_max, events));
   for (size_t row = events.size(); row-- > 0;) {
     WriteStoredEvent(parts_.store.schema(), events, row, *response.add_newest());
   }

@@ -278,6 +278,12 @@ StatusOr<std::optional<UserState>> UserStore::Find(uint64_t user_key) const {
   return state;
 }
 
+StatusOr<std::optional<UserState>> UserStore::Find(absl::string_view user_id) const {
+  GRAB_ASSIGN_OR_RETURN(std::optional<UserState> state, Find(HashId(user_id)));
+  if (state.has_value() && state->user_id != user_id) return std::nullopt;
+  return state;
+}
+
 Status UserStore::Read(uint64_t user_key, const std::optional<EventPosition>& after,
                        uint64_t events_max, UserEvents& events) const {
   const rocksdb::Snapshot* snapshot = db_->GetSnapshot();
@@ -314,7 +320,7 @@ Status UserStore::Read(uint64_t user_key, const std::optional<EventPosition>& af
 StatusOr<std::optional<uint64_t>> UserStore::Delete(absl::string_view user_id) {
   const uint64_t key = HashId(user_id);
   const std::scoped_lock lock(stripes_[key % kStripes]);
-  GRAB_ASSIGN_OR_RETURN(const std::optional<UserState> state, Find(key));
+  GRAB_ASSIGN_OR_RETURN(const std::optional<UserState> state, Find(user_id));
   if (!state.has_value()) return std::nullopt;
   rocksdb::WriteBatch batch;
   batch.Delete(families_[kUsers], UserKey(key));

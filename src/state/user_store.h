@@ -99,13 +99,15 @@ class UserStore {
 
   const Schema& schema() const { return schema_; }
 
-  // Writes what is new in one write, with `offsets` if given; outcomes [events]. InvalidArgument
-  // for an empty or overlong id or an event id of 0: nothing is written.
+  // Writes what is new in one write, with `offsets` if given; outcomes [events]. InvalidArgument,
+  // and nothing is written: an event that can never be stored, for an empty or overlong id, an
+  // event id of 0, or a user id whose hash is that of another user.
   Status AppendAll(absl::Span<const NewEvent> events, absl::Span<AppendOutcome> outcomes,
                    const SourceOffsets* offsets = nullptr);
 
-  // Nullopt: not known.
+  // Nullopt: not known. By a key alone it may be of another user whose id has the same hash.
   StatusOr<std::optional<UserState>> Find(uint64_t user_key) const;
+  StatusOr<std::optional<UserState>> Find(absl::string_view user_id) const;
 
   // Appends to `events` (of this schema) those after `after` (from the oldest kept without it), the
   // newest `events_max` of them. DataLoss names the record that cannot be read.

@@ -1,5 +1,5 @@
 // Events from Kafka (librdkafka's mock cluster): all of them once, over restarts, with messages
-// that are no events counted and passed over.
+// that are no events, or can never be stored, counted and passed over.
 #include <gtest/gtest.h>
 #include <librdkafka/rdkafka.h>
 #include <librdkafka/rdkafka_mock.h>
@@ -10,6 +10,7 @@
 #include "base/hash.h"
 #include "server/kafka_source.h"
 #include "support/base_temp_dir.h"
+#include "support/colliding_ids.h"
 #include "support/random_world.h"
 #include "wire/wire_writer.h"
 
@@ -93,7 +94,8 @@ class KafkaTest : public ::testing::Test {
     EXPECT_EQ(events.size(), outcomes.size());
     written_ += events.size();
   };
-  ServerLog log_{[](absl::string_view) {}, 1};
+  std::vector<std::string> logged_;  // by the reading thread
+  ServerLog log_{[this](absl::string_view line) { logged_.emplace_back(line); }, 1};
   std::unique_ptr<UserStore> store_;
   std::unique_ptr<Catalogue> catalogue_;
   std::unique_ptr<Ranker> ranker_;
@@ -154,6 +156,40 @@ TEST_F(KafkaTest, ReadsJson) {
   ASSERT_TRUE(WaitFor(1));
   EXPECT_EQ(written_, 1u);
   EXPECT_EQ((*store_->Find(HashId("u")))->newest_known_ms, 7);
+}
+
+// The store refuses a user id whose hash another has. The events around it are stored, in one write
+// or several, and a restart does not come back to it.
+TEST_F(KafkaTest, PassesOverWhatCanNeverBeStored) {
+  MockKafka kafka;
+  const auto [known, refused] = testing::CollidingIds();
+  const std::vector<std::string> users = {known, "before", refused, "after", known};
+  for (size_t i = 0; i < users.size(); ++i) {
+    v1::Event event;
+    event.set_user_id(users[i]);
+    event.set_event_id(absl::StrCat("e", i));
+    event.set_known_time_ms(static_cast<int64_t>(i));
+    kafka.Send(0, event.SerializeAsString());
+  }
+  kafka.Flush();
+  Open();
+  ASSERT_TRUE(Start(kafka.brokers()).ok());
+  ASSERT_TRUE(WaitFor(5));
+  const KafkaStats stats = source_->Stats();
+  EXPECT_EQ(stats.stored, 4u);
+  EXPECT_EQ(stats.refused, 1u);
+  EXPECT_EQ(stats.writes_failed, 0u);
+  EXPECT_EQ(written_, 4u);
+  EXPECT_EQ((*store_->Find(known))->events, 2u);
+  EXPECT_EQ((*store_->Find("after"))->events, 1u);
+  EXPECT_FALSE(store_->Find(refused)->has_value());
+  ASSERT_EQ(logged_.size(), 1u);
+  EXPECT_NE(logged_[0].find("\"kafka_refused\""), std::string::npos) << logged_[0];
+  EXPECT_NE(logged_[0].find("\"offset\":2"), std::string::npos) << logged_[0];
+
+  Open();
+  ASSERT_TRUE(Start(kafka.brokers()).ok());
+  EXPECT_EQ(source_->Stats().next.at(0), 5);
 }
 
 TEST_F(KafkaTest, SaysWhatIsMissing) {

@@ -8,6 +8,7 @@
 #include <thread>
 
 #include "state/user_store.h"
+#include "support/colliding_ids.h"
 #include "support/state_events.h"
 
 namespace grab {
@@ -179,6 +180,31 @@ TEST(UserStoreTest, ABatchMixesUsers) {
   EXPECT_EQ(ReadAll(*store, "a").columns.known_time_ms, (std::vector<int64_t>{10, 30, 50}));
   EXPECT_EQ(ReadAll(*store, "b").columns.known_time_ms, (std::vector<int64_t>{20}));
   EXPECT_EQ(ReadAll(*store, "c").columns.known_time_ms, (std::vector<int64_t>{40}));
+}
+
+// A user is found by the hash of its id, so the id itself has to be looked at: the second of two
+// with one hash is refused, not mixed with the first, and nothing that names it reaches the first.
+TEST(UserStoreTest, TwoIdsOfOneHashAreNotOneUser) {
+  TempDir dir;
+  Rng rng(1);
+  const std::unique_ptr<UserStore> store = OpenStore({.dir = dir.File("state"), .sync = false});
+  const EventColumns columns = EventsAt(store->schema(), {10, 20}, 1, rng);
+  const auto [first, second] = testing::CollidingIds();
+  ASSERT_NE(first, second);
+  ASSERT_EQ(HashId(first), HashId(second));
+  const NewEvent of_first = {first, "", &columns, 0}, of_second = {second, "", &columns, 1};
+  const auto append = [&](std::vector<NewEvent> events) {
+    std::vector<AppendOutcome> outcomes(events.size());
+    return store->AppendAll(events, absl::MakeSpan(outcomes));
+  };
+  EXPECT_TRUE(absl::IsInvalidArgument(append({of_first, of_second})));  // neither is known yet
+  EXPECT_FALSE(store->Find(first)->has_value());
+  ASSERT_TRUE(append({of_first}).ok());
+  EXPECT_TRUE(absl::IsInvalidArgument(append({of_second})));
+  EXPECT_FALSE(store->Find(second)->has_value());
+  EXPECT_EQ(*store->Delete(second), std::nullopt);
+  ASSERT_TRUE(store->Find(first)->has_value());
+  EXPECT_EQ(ReadAll(*store, first).columns.known_time_ms, (std::vector<int64_t>{10}));
 }
 
 TEST(UserStoreTest, WritersOfOneUserTakeTurns) {
