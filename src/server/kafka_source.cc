@@ -178,7 +178,7 @@ void KafkaSource::Write(const Batch& batch) {
       return;
     }
   }
-  Store(rest).IgnoreError();  // as above
+  Store(rest).IgnoreError();  // fails when stopping only
 }
 
 // Tries until it holds. InvalidArgument: one of the events can never be stored, and none is. Any
