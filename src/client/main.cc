@@ -1,4 +1,4 @@
-// grab-client: what talks to a running server. Exit codes: as grab's.
+// grab-client: what talks to a running server.
 #include <CLI/CLI.hpp>
 #include <cstdio>
 #include <functional>

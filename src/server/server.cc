@@ -187,7 +187,7 @@ void Server::AddReadings() {
       metrics_->AddCounter(
           name, help, {{}, [this, value] { return static_cast<double>(value(kafka_->Stats())); }});
     };
-    kafka("grab_kafka_refused_total", "Messages that are no events",
+    kafka("grab_kafka_refused_total", "Messages that are no events or can never be stored",
           [](const auto& s) { return s.refused; });
     kafka("grab_kafka_writes_failed_total", "Writes that are tried again",
           [](const auto& s) { return s.writes_failed; });

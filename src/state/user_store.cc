@@ -149,8 +149,9 @@ Status UserStore::AppendOf(Touched& user, absl::Span<const NewEvent> events,
   for (const size_t i : user.events) {
     const NewEvent& event = events[i];
     if (event.user_id != user.state.user_id) {
-      return absl::InvalidArgumentError(absl::StrCat("user_id: '", event.user_id, "' and '",
-                                                     user.state.user_id, "' have the same hash"));
+      // Names neither: the caller may not know of the other user, and logs hold no ids.
+      return absl::InvalidArgumentError(
+          "user_id: another user's id has the same hash; this user needs another id");
     }
     const uint64_t event_id = event.columns->event_id[event.row];
     const int64_t known_ms = event.columns->known_time_ms[event.row];

@@ -186,6 +186,7 @@ TEST_F(KafkaTest, PassesOverWhatCanNeverBeStored) {
   ASSERT_EQ(logged_.size(), 1u);
   EXPECT_NE(logged_[0].find("\"kafka_refused\""), std::string::npos) << logged_[0];
   EXPECT_NE(logged_[0].find("\"offset\":2"), std::string::npos) << logged_[0];
+  EXPECT_EQ(logged_[0].find("xxx"), std::string::npos) << logged_[0];  // of either id
 
   Open();
   ASSERT_TRUE(Start(kafka.brokers()).ok());
