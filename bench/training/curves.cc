@@ -16,14 +16,16 @@ constexpr int kValidations = 4;  // per pass
 std::vector<Run> Ways(const CurveOptions& options) {
   const std::vector<std::string> passes = {absl::StrCat("passes=", options.passes),
                                            absl::StrCat("validations_per_pass=", kValidations)};
-  const auto way = [&](const char* name, std::vector<std::string> settings) {
+  const auto way = [&](const char* name, bool restart, std::vector<std::string> settings) {
     settings.insert(settings.end(), passes.begin(), passes.end());
+    settings.push_back(absl::StrCat("restart_tables=", restart ? "true" : "false"));
     return Run{name, "grab", settings, ""};
   };
-  return {way("curve, end to end", {"mode=end_to_end"}), way("curve, sts", {"mode=sts"}),
-          way("curve, sts without slices", {"mode=sts", "slice_s=0"}),
-          way("curve, end to end, tables restarted", {"mode=end_to_end", "restart_tables=true"}),
-          way("curve, sts, tables restarted", {"mode=sts", "restart_tables=true"})};
+  return {way("curve, end to end", false, {"mode=end_to_end"}),
+          way("curve, sts", false, {"mode=sts"}),
+          way("curve, sts without slices", false, {"mode=sts", "slice_s=0"}),
+          way("curve, end to end, tables restarted", true, {"mode=end_to_end"}),
+          way("curve, sts, tables restarted", true, {"mode=sts"})};
 }
 
 StatusOr<Curve> ReadCurve(const CurveOptions& options, const Run& run) {

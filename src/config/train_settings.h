@@ -193,10 +193,12 @@ struct TrainConfig {
               "trained, earlier events are history; empty: all.",
               Anything());
     v.Setting("until", until, "Only training targets requested before; empty: all.", Anything());
-    v.Setting("passes", passes, "Passes over the training targets.", Between(1, 100000));
+    v.Setting("passes", passes,
+              "Passes over the training targets; --follow makes one over each part of the log.",
+              Between(1, 100000));
     v.Setting("restart_tables", restart_tables,
               "Every pass but the first starts with empty tables, so that no row has seen the "
-              "labels that the pass trains.",
+              "labels that the pass trains. --follow, which sees no label twice, never does that.",
               Anything());
     v.Setting(
         "batch", batch,
@@ -257,7 +259,9 @@ struct TrainConfig {
               "How often a pass is interrupted to validate.", Between(1, 1000));
     v.Setting(
         "patience", patience,
-        "Stop after this many validations without a better log-loss, and keep the best; 0: never.",
+        "Stop after this many validations without a better log-loss; 0: never. The best is kept. "
+        "With restart_tables, 0: the first pass with new tables is often worse than the one "
+        "before.",
         Between(0, 1000));
     v.Setting("checkpoint_steps", checkpoint_steps, "Steps between checkpoints.", Between(1, 1e12));
     v.Setting("checkpoint_minutes", checkpoint_minutes, "Minutes between checkpoints.",

@@ -2,6 +2,7 @@
 
 #include <cmath>
 #include <nlohmann/json.hpp>
+#include <utility>
 
 #include "absl/strings/str_join.h"
 
@@ -315,6 +316,10 @@ const ModelRunConfig& RunConfigOf(const Config& config, ModelKind kind) {
       return config.grab;
   }
   return config.grab;
+}
+
+ModelRunConfig& RunConfigOf(Config& config, ModelKind kind) {
+  return const_cast<ModelRunConfig&>(RunConfigOf(std::as_const(config), kind));
 }
 
 std::string LayerPrefix(size_t channel, int64_t layer) {

@@ -106,6 +106,7 @@ StatusOr<ModelKind> ParseModelKind(const std::string& name);
 
 // The settings of a kind: [NAME] of the config.
 const ModelRunConfig& RunConfigOf(const Config& config, ModelKind kind);
+ModelRunConfig& RunConfigOf(Config& config, ModelKind kind);
 
 // "channel.C.layer.L."
 std::string LayerPrefix(size_t channel, int64_t layer);

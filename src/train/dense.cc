@@ -6,6 +6,7 @@
 #include "kernels/feed_forward.h"
 #include "kernels/gate_mlp.h"
 #include "kernels/layer_norm.h"
+#include "kernels/matmul.h"
 #include "kernels/norm_linear.h"
 #include "kernels/target_mix.h"
 
@@ -246,6 +247,70 @@ struct MixFunction : torch::autograd::Function<MixFunction> {
   }
 };
 
+// The columns of a head and of those after it; x may be a part of a wider matrix.
+Operand ColumnsFrom(const Tensor& x, int64_t first) {
+  return {Precision::kF32, x.data_ptr<float>() + first, x.stride(0), false};
+}
+
+Tensor Rowwise(const Tensor& x) { return x.stride(1) == 1 ? x : x.contiguous(); }
+
+// q k^T of each head [heads, queries, keys].
+Tensor MultiplyHeads(const Tensor& q, const Tensor& k, int64_t heads) {
+  const int64_t queries = q.size(0), keys = k.size(0), width = q.size(1) / heads;
+  if (q.numel() == 0 || k.numel() == 0) return torch::zeros({heads, queries, keys}, q.options());
+  Tensor out = torch::empty({heads, queries, keys}, q.options());
+  for (int64_t h = 0; h < heads; ++h) {
+    Multiply(queries, keys, width, ColumnsFrom(q, h * width), ColumnsFrom(k, h * width).T(), false,
+             out.data_ptr<float>() + h * queries * keys, keys);
+  }
+  return out;
+}
+
+// weight x of each head [queries, d], or weight^T x [keys, d].
+Tensor SumHeads(const Tensor& weight, const Tensor& x, bool transposed) {
+  const int64_t heads = weight.size(0), stride = weight.size(2), width = x.size(1) / heads;
+  const int64_t rows = transposed ? stride : weight.size(1);
+  Tensor out = torch::zeros({rows, x.size(1)}, x.options());
+  if (weight.numel() == 0) return out;
+  for (int64_t h = 0; h < heads; ++h) {
+    const Operand of_head = {Precision::kF32, weight.data_ptr<float>() + h * weight.stride(0),
+                             stride, transposed};
+    Multiply(rows, width, x.size(0), of_head, ColumnsFrom(x, h * width), true,
+             out.data_ptr<float>() + h * width, x.size(1));
+  }
+  return out;
+}
+
+struct HeadProductsFunction : torch::autograd::Function<HeadProductsFunction> {
+  static Tensor forward(AutogradContext* context, Tensor q, Tensor k, int64_t heads) {
+    q = Rowwise(q);
+    k = Rowwise(k);
+    context->save_for_backward({q, k});
+    return MultiplyHeads(q, k, heads);
+  }
+
+  static variable_list backward(AutogradContext* context, variable_list d_outs) {
+    const variable_list saved = context->get_saved_variables();
+    const Tensor d_out = d_outs[0].contiguous();
+    return {SumHeads(d_out, saved[1], false), SumHeads(d_out, saved[0], true), Tensor()};
+  }
+};
+
+struct HeadSumsFunction : torch::autograd::Function<HeadSumsFunction> {
+  static Tensor forward(AutogradContext* context, Tensor weight, Tensor v) {
+    weight = weight.contiguous();
+    v = Rowwise(v);
+    context->save_for_backward({weight, v});
+    return SumHeads(weight, v, false);
+  }
+
+  static variable_list backward(AutogradContext* context, variable_list d_outs) {
+    const variable_list saved = context->get_saved_variables();
+    const Tensor d_out = Rowwise(d_outs[0]);
+    return {MultiplyHeads(d_out, saved[1], saved[0].size(0)), SumHeads(saved[0], d_out, true)};
+  }
+};
+
 bool Reference(const Tensor& x) { return x.scalar_type() == torch::kFloat64; }
 
 Tensor ReferenceNorm(const Tensor& x, const LayerNormWeights& norm) {
@@ -318,6 +383,20 @@ Tensor MixTargets(const Tensor& x, const LinearWeights& gate, int64_t channels,
   const Tensor gated = (torch::sigmoid(logits) * x).reshape({x.size(0), channels, -1});
   const Tensor others = gated.sum(1, true) - gated;
   return x + others.reshape(x.sizes());
+}
+
+Tensor HeadProducts(const Tensor& q, const Tensor& k, int64_t heads) {
+  if (!Reference(q)) return HeadProductsFunction::apply(q, k, heads);
+  const int64_t width = q.size(1) / heads;
+  return torch::matmul(q.reshape({-1, heads, width}).transpose(0, 1),
+                       k.reshape({-1, heads, width}).permute({1, 2, 0}));
+}
+
+Tensor HeadSums(const Tensor& weight, const Tensor& v) {
+  if (!Reference(v)) return HeadSumsFunction::apply(weight, v);
+  const int64_t heads = weight.size(0);
+  const Tensor parts = v.reshape({-1, heads, v.size(1) / heads}).transpose(0, 1);
+  return torch::matmul(weight, parts).transpose(0, 1).reshape({-1, v.size(1)});
 }
 
 }  // namespace grab

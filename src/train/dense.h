@@ -50,4 +50,12 @@ torch::Tensor GateMlp(const torch::Tensor& v, const LayerNormWeights& norm,
 torch::Tensor MixTargets(const torch::Tensor& x, const LinearWeights& gate, int64_t channels,
                          Precision precision);
 
+// Of every head, whose parts of q [queries, d] and k [keys, d] lie side by side: q k^T [heads,
+// queries, keys].
+torch::Tensor HeadProducts(const torch::Tensor& q, const torch::Tensor& k, int64_t heads);
+
+// Of every head: weight [heads, queries, keys] times its part of v [keys, d], side by side again
+// [queries, d].
+torch::Tensor HeadSums(const torch::Tensor& weight, const torch::Tensor& v);
+
 }  // namespace grab

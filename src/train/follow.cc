@@ -238,18 +238,15 @@ Status Follow(const Config& config, const FollowOptions& options, Progress& prog
     return absl::InvalidArgumentError(
         "follow.from: --follow needs the time its first pass starts at");
   }
-  if (RunConfigOf(config, options.session.kind).train.restart_tables) {
-    return absl::InvalidArgumentError(
-        absl::StrCat(ModelKindName(options.session.kind),
-                     ".train.restart_tables: a pass over a log that grows sees no label twice and "
-                     "goes on from the tables it finds; expected false"));
-  }
-  GRAB_ASSIGN_OR_RETURN(const Schema schema, Schema::FromConfig(config));
+  // No pass over a log that grows sees a label again: the tables go on.
+  Config followed = config;
+  RunConfigOf(followed, options.session.kind).train.restart_tables = false;
+  GRAB_ASSIGN_OR_RETURN(const Schema schema, Schema::FromConfig(followed));
   GRAB_ASSIGN_OR_RETURN(ModelSpec spec,
-                        ModelSpec::FromConfig(config, options.session.kind, schema));
+                        ModelSpec::FromConfig(followed, options.session.kind, schema));
   GRAB_RETURN_IF_ERROR(MakeDirectories(options.session.out_dir));
   InstallTensorMemory();
-  return Follower(config, options, std::move(spec), progress).Run();
+  return Follower(followed, options, std::move(spec), progress).Run();
 }
 
 }  // namespace grab

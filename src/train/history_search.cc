@@ -7,6 +7,7 @@
 #include "base/check.h"
 #include "base/rng.h"
 #include "kernels/rab_buckets.h"
+#include "train/dense.h"
 
 namespace grab {
 namespace {
@@ -128,20 +129,20 @@ torch::Tensor SharedColumns(const TokenSpec& spec, bool TokenSlot::*view) {
 }
 
 std::vector<uint64_t> Hashes(const torch::Tensor& vectors, const torch::Tensor& planes) {
-  const torch::Tensor sides = torch::mm(vectors, planes).contiguous();
+  const torch::Tensor sides = HeadProducts(vectors, planes, 1).contiguous();
   const float* side = sides.data_ptr<float>();
   std::vector<uint64_t> hashes(static_cast<size_t>(vectors.size(0)));
   for (uint64_t& hash : hashes) {
-    for (int64_t bit = 0; bit < planes.size(1); ++bit) {
+    for (int64_t bit = 0; bit < planes.size(0); ++bit) {
       hash = hash << 1 | static_cast<uint64_t>(*side++ > 0.0f);
     }
   }
   return hashes;
 }
 
-torch::Tensor Planes(int64_t width, int64_t count) {
+torch::Tensor Planes(int64_t count, int64_t width) {
   Rng rng(kPlanesSeed);
-  torch::Tensor planes = torch::empty({width, count});
+  torch::Tensor planes = torch::empty({count, width});
   float* value = planes.data_ptr<float>();
   for (int64_t i = 0; i < planes.numel(); ++i) value[i] = static_cast<float>(rng.Normal());
   return planes;
@@ -209,7 +210,7 @@ HistoryPairs NearestHashes(const ModelSpec& spec, const Batch& batch, const torc
       Values(full).index_select(1, SharedColumns(spec.tokens, &TokenSlot::full));
   const torch::Tensor b =
       Values(partial).index_select(1, SharedColumns(spec.tokens, &TokenSlot::partial));
-  const torch::Tensor planes = Planes(a.size(1), spec.search.hash_bits);
+  const torch::Tensor planes = Planes(spec.search.hash_bits, a.size(1));
   const std::vector<uint64_t> candidates = Hashes(a, planes), events = Hashes(b, planes);
   return Best(spec, batch, [&](const PairMaker& maker, size_t candidate, int32_t row) {
     return -static_cast<float>(std::popcount(candidates[candidate] ^ events[maker.event(row)]));

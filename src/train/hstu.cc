@@ -42,24 +42,23 @@ class Layers {
     std::vector<torch::Tensor> partial, full;
     for (const DenseSegment& segment : segments_) {
       const auto keys = [&](const torch::Tensor& x) {
-        return Heads(x.narrow(0, segment.partial_begin, segment.partial_rows)).transpose(0, 1);
+        return x.narrow(0, segment.partial_begin, segment.partial_rows);
       };
-      const torch::Tensor asked = Heads(Queries(q, segment)).transpose(0, 1);
       const auto bias = [&](const torch::Tensor& table, const torch::Tensor& buckets) {
         return table.index_select(1, buckets.flatten())
             .view({spec_.heads, segment.queries(), segment.partial_rows});
       };
-      const torch::Tensor logits = torch::matmul(asked, keys(k).transpose(1, 2)) * scale +
+      const torch::Tensor logits = HeadProducts(Queries(q, segment), keys(k), spec_.heads) * scale +
                                    bias(position, segment.PositionBuckets()) +
                                    bias(time, segment.TimeBuckets());
       const torch::Tensor weight = torch::silu(logits) * segment.Visible(q.scalar_type());
-      const torch::Tensor out = torch::matmul(weight, keys(v)).transpose(0, 1);
+      const torch::Tensor out = HeadSums(weight, keys(v));
       partial.push_back(out.narrow(0, 0, segment.partial_rows));
       full.push_back(out.narrow(0, segment.partial_rows, segment.full_rows));
     }
     partial.insert(partial.end(), full.begin(), full.end());
     const double window_len = static_cast<double>(spec_.DistanceMax(0));
-    return ((torch::cat(partial, 0) + self) / window_len).reshape({-1, spec_.d_model});
+    return (torch::cat(partial, 0) + self.flatten(1)) / window_len;
   }
 
   torch::Tensor Queries(const torch::Tensor& x, const DenseSegment& segment) const {

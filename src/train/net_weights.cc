@@ -1,7 +1,5 @@
 #include "train/net_weights.h"
 
-#include <torch/nn/functional/linear.h>
-
 #include <cmath>
 
 #include "base/check.h"
@@ -73,7 +71,7 @@ torch::Tensor Mlp(const NetWeights& weights, const std::string& prefix, size_t l
                   torch::Tensor z) {
   for (size_t i = 0; i <= layers; ++i) {
     const LinearWeights linear = weights.Linear(absl::StrCat(prefix, ".", i));
-    z = torch::nn::functional::linear(z, linear.weight, linear.bias);
+    z = NormedLinear(z, {}, linear, {}, Precision::kF32);
     if (i < layers) z = torch::gelu(z);
   }
   return z;

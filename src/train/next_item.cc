@@ -1,7 +1,5 @@
 #include "train/next_item.h"
 
-#include <torch/nn/functional/linear.h>
-
 #include <cmath>
 #include <limits>
 
@@ -37,8 +35,7 @@ Predictions FindPredictions(const Batch& batch, const std::vector<uint32_t>& ind
 torch::Tensor UnitRows(const torch::Tensor& x) { return x / x.norm(2, 1, true).clamp_min(1e-6); }
 
 torch::Tensor Projected(const Net& net, const std::string& name, const torch::Tensor& x) {
-  const LinearWeights linear = net.w().Linear(name);
-  return UnitRows(torch::nn::functional::linear(x, linear.weight, linear.bias));
+  return UnitRows(NormedLinear(x, {}, net.w().Linear(name), {}, Precision::kF32));
 }
 
 }  // namespace
@@ -119,7 +116,7 @@ torch::Tensor NextItemLoss(const Net& net, const NetOutputs& outputs, const Batc
     const torch::Tensor positive =
         (state * next).sum(1) / temperature - log_share.index_select(0, item);
     const torch::Tensor same = item.unsqueeze(1) == negative.unsqueeze(0);
-    const torch::Tensor others = (torch::matmul(state, negative_item.t()) / temperature -
+    const torch::Tensor others = (HeadProducts(state, negative_item, 1).squeeze(0) / temperature -
                                   log_share.index_select(0, negative))
                                      .masked_fill(same, -std::numeric_limits<double>::infinity());
     const torch::Tensor all = torch::cat({positive.unsqueeze(1), others}, 1);

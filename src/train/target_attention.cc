@@ -1,7 +1,5 @@
 #include "train/target_attention.h"
 
-#include <torch/nn/functional/linear.h>
-
 #include <algorithm>
 #include <cmath>
 
@@ -33,17 +31,30 @@ struct Pairs {
 };
 
 // DIN's activation unit, its weights not normalised (section 4.3 of the paper). Events have their
-// age added.
-torch::Tensor Recent(const NetWeights& w, const Pairs& pairs, const torch::Tensor& full,
-                     const torch::Tensor& partial) {
-  using torch::nn::functional::linear;
-  const torch::Tensor q = full.index_select(0, pairs.candidate);
-  const torch::Tensor k =
-      partial.index_select(0, pairs.event) + w["recent.time"][0].index_select(0, pairs.time_bucket);
-  const LinearWeights hidden = w.Linear("recent.hidden"), out = w.Linear("recent.out");
-  const torch::Tensor unit =
-      torch::gelu(linear(torch::cat({q, k, q - k, q * k}, 1), hidden.weight, hidden.bias));
-  return pairs.Sum(linear(unit, out.weight, out.bias) * k, full.size(0));
+// age added. The unit's hidden layer reads [q, k, q - k, q * k]; of these only the product is of
+// the pair, so that the others go through it once for each candidate, event and age.
+torch::Tensor Recent(const NetWeights& w, Precision precision, const Pairs& pairs,
+                     const torch::Tensor& full, const torch::Tensor& partial) {
+  const int64_t d = full.size(1);
+  const torch::Tensor& time = w["recent.time"][0];
+  const LinearWeights hidden = w.Linear("recent.hidden");
+  const std::vector<torch::Tensor> of = hidden.weight.split(d, 1);  // of q, k, q - k and q * k
+  const torch::Tensor none = torch::zeros_like(hidden.bias);
+  const auto beside = [&](const torch::Tensor& x, const LinearWeights& part) {
+    return torch::cat({x, NormedLinear(x, {}, part, {}, precision)}, 1);
+  };
+  const LinearWeights of_key = {of[1] - of[2], none};
+  const torch::Tensor query =
+      beside(full, {of[0] + of[2], hidden.bias}).index_select(0, pairs.candidate);
+  const torch::Tensor key = beside(partial, of_key).index_select(0, pairs.event) +
+                            beside(time, of_key).index_select(0, pairs.time_bucket);
+  const torch::Tensor k = key.narrow(1, 0, d);
+  const int64_t hidden_width = key.size(1) - d;
+  const torch::Tensor unit = torch::gelu(
+      NormedLinear(query.narrow(1, 0, d) * k, {}, {of[3].contiguous(), none},
+                   query.narrow(1, d, hidden_width) + key.narrow(1, d, hidden_width), precision));
+  const torch::Tensor weight = NormedLinear(unit, {}, w.Linear("recent.out"), {}, precision);
+  return pairs.Sum(weight * k, full.size(0));
 }
 
 // Of every pair the largest logit [pairs, heads] of its candidate: what a softmax subtracts, which
@@ -96,14 +107,15 @@ torch::Tensor Weighted(const ModelSpec& spec, const Batch& batch, const torch::T
     const torch::Tensor visible =
         segment.Visible(q.scalar_type()).narrow(0, segment.partial_rows, segment.full_rows);
     // One more key, which everything sees and which is worth nothing, so that no row is empty.
-    const torch::Tensor logits = torch::mm(q.narrow(0, segment.full_begin, segment.full_rows),
-                                           k.index_select(0, event).t()) *
+    const torch::Tensor logits = HeadProducts(q.narrow(0, segment.full_begin, segment.full_rows),
+                                              k.index_select(0, event), 1)
+                                     .squeeze(0) *
                                  scale;
     const torch::Tensor seen = logits.masked_fill(visible == 0, -INFINITY);
     const torch::Tensor weight =
         torch::softmax(torch::cat({seen, torch::zeros({segment.full_rows, 1}, q.options())}, 1), 1);
-    sums.push_back(
-        torch::mm(weight.narrow(1, 0, segment.partial_rows), partial.index_select(0, event)));
+    sums.push_back(HeadSums(weight.narrow(1, 0, segment.partial_rows).unsqueeze(0),
+                            partial.index_select(0, event)));
   }
   return torch::cat(sums, 0);
 }
@@ -114,7 +126,8 @@ AttendedTarget TargetAttention(const ModelSpec& spec, const NetWeights& w, Preci
                                const Batch& batch, const BatchLookup& lookup, const Tokens& full,
                                const Tokens& partial) {
   std::vector<torch::Tensor> inputs = {
-      full.token, Recent(w, Pairs(NewestEvents(spec, batch)), full.token, partial.token)};
+      full.token,
+      Recent(w, precision, Pairs(NewestEvents(spec, batch)), full.token, partial.token)};
   if (!Searches(spec.kind)) return {torch::cat(inputs, 1), {}};
   const auto project = [&](const torch::Tensor& x, const LayerNormWeights& norm, const char* name) {
     return NormedLinear(x, norm, w.Linear(name), {}, precision);

@@ -88,7 +88,7 @@ TEST(SearchSpace, EveryChoiceIsDrawn) {
   };
   EXPECT_THAT(keys(batches), testing::ElementsAre(1024, 2048, 4096));
   EXPECT_THAT(keys(dlrm_batches), testing::ElementsAre(256, 512, 1024, 2048));
-  EXPECT_THAT(keys(passes), testing::ElementsAre(1, 2, 3, 4));
+  EXPECT_THAT(keys(passes), testing::ElementsAre(2, 3, 4, 5));
   EXPECT_THAT(keys(dropouts), testing::ElementsAre(0, 0.1, 0.2, 0.3));
   EXPECT_THAT(keys(depths), testing::ElementsAre(4, 5, 6, 7, 8));
 }
