@@ -5,6 +5,7 @@
 
 #include <cmath>
 
+#include "support/net_weights.h"
 #include "support/random_model.h"
 #include "support/random_world.h"
 #include "train/dense.h"
@@ -124,16 +125,6 @@ TEST(HeadProducts, AndSumsEqualTheFormulas) {
   }
 }
 
-NetWeights WeightsOf(const Model& model, torch::ScalarType type) {
-  NetWeights weights(model.spec.Weights(), 1, type);
-  torch::NoGradGuard no_grad;
-  for (const auto& [name, weight] : weights.list()) {
-    torch::Tensor to = weight;
-    to.copy_(torch::tensor(model.weights.at(name)).reshape(weight.sizes()));
-  }
-  return weights;
-}
-
 // Section 4.3 of the paper: the hidden layer reads [q, k, q - k, q * k].
 torch::Tensor NaiveUnit(const NetWeights& w, const HistoryPairs& pairs, const torch::Tensor& full,
                         const torch::Tensor& partial) {
@@ -163,30 +154,45 @@ torch::Tensor NaiveUnit(const NetWeights& w, const HistoryPairs& pairs, const to
   return sum;
 }
 
+void CheckUnit(const Batch& batch, const Model& model, torch::ScalarType type, uint64_t seed) {
+  const ModelSpec& spec = model.spec;
+  const Net net(spec, 1, type);
+  testing::CopyWeights(model, net);
+  Rng rng(seed);
+  const torch::Tensor full = Normals(rng, {batch.full.rows, spec.d_model}, type).requires_grad_();
+  const torch::Tensor partial = Normals(rng, {batch.partial.rows, spec.d_model}, type);
+  const BatchLookup lookup = Lookup(spec.tokens).Find(batch, model.tables);
+  const torch::Tensor inputs =
+      TargetAttention(spec, net.w(), Precision::kF32, batch, lookup, {{}, full}, {{}, partial})
+          .inputs;
+  const torch::Tensor found = inputs.narrow(1, spec.d_model, spec.d_model);
+  found.sum().backward();
+  EXPECT_TRUE(torch::isfinite(full.grad()).all().item<bool>());
+  const torch::Tensor expected = NaiveUnit(net.w(), NewestEvents(spec, batch), full, partial);
+  // Sums of 4 d and of ffn_hidden terms, then over two events.
+  const double tolerance = type == torch::kFloat64 ? 1e-12 : 2e-5;
+  const torch::Tensor off = found.detach().to(torch::kFloat64) - expected;
+  EXPECT_LE(off.abs().max().item<double>(),
+            tolerance * std::max(1.0, expected.abs().max().item<double>()));
+}
+
+// Users with histories, and a batch in which no candidate has one.
 TEST(Din, UnitEqualsThePapers) {
   for (uint64_t seed = 1; seed <= 3; ++seed) {
-    SCOPED_TRACE(seed);
     const Model model = testing::MakeModel(testing::MakeConfig(), ModelKind::kDin, seed);
-    const ModelSpec& spec = model.spec;
-    const Batch batch = testing::PackAll(spec, testing::MakeBlock(spec.tokens.schema, seed, 4, 15));
-    const BatchLookup lookup = Lookup(spec.tokens).Find(batch, model.tables);
-    const HistoryPairs pairs = NewestEvents(spec, batch);
-    ASSERT_GT(pairs.size(), 20);
-    for (const torch::ScalarType type : {torch::kFloat64, torch::kFloat32}) {
-      Rng rng(seed);
-      const NetWeights w = WeightsOf(model, type);
-      const torch::Tensor full = Normals(rng, {batch.full.rows, spec.d_model}, type);
-      const torch::Tensor partial = Normals(rng, {batch.partial.rows, spec.d_model}, type);
-      const torch::Tensor inputs =
-          TargetAttention(spec, w, Precision::kF32, batch, lookup, {{}, full}, {{}, partial})
-              .inputs.detach();
-      const torch::Tensor expected = NaiveUnit(w, pairs, full, partial);
-      // Sums of 4 d and of ffn_hidden terms, then over two events.
-      const double tolerance = type == torch::kFloat64 ? 1e-12 : 2e-5;
-      const torch::Tensor off =
-          inputs.narrow(1, spec.d_model, spec.d_model).to(torch::kFloat64) - expected;
-      EXPECT_LE(off.abs().max().item<double>(),
-                tolerance * std::max(1.0, expected.abs().max().item<double>()));
+    for (const int events : {1, 15}) {
+      SCOPED_TRACE(::testing::Message() << "seed " << seed << ", events " << events);
+      const Batch batch = testing::PackAll(
+          model.spec, testing::MakeBlock(model.spec.tokens.schema, seed, 12, events));
+      ASSERT_GT(batch.full.rows, 0u);
+      if (events == 1) {
+        ASSERT_EQ(NewestEvents(model.spec, batch).size(), 0);
+      } else {
+        ASSERT_GT(NewestEvents(model.spec, batch).size(), 20);
+      }
+      for (const torch::ScalarType type : {torch::kFloat64, torch::kFloat32}) {
+        CheckUnit(batch, model, type, seed);
+      }
     }
   }
 }
