@@ -3,7 +3,7 @@
 #include <cmath>
 
 #include "train/dense.h"
-#include "train/dense_segments.h"
+#include "train/dense_tiles.h"
 
 namespace grab {
 namespace {
@@ -11,7 +11,11 @@ namespace {
 class Layers {
  public:
   Layers(const ModelSpec& spec, const NetWeights& w, Precision precision, const Batch& batch)
-      : spec_(spec), w_(w), precision_(precision), segments_(DenseSegments(spec, batch, 0)) {}
+      : spec_(spec), w_(w), precision_(precision), tiles_(PartialTiles(batch, 0)) {
+    const std::vector<DenseTile> full = FullTiles(batch, 0);
+    tiles_.insert(tiles_.end(), full.begin(), full.end());
+    buckets_ = BucketsOf(spec, batch, 0, tiles_);
+  }
 
   // x [partial rows + full rows, d], rows of the channel.
   torch::Tensor Run(int64_t layer, const torch::Tensor& x) const {
@@ -39,40 +43,29 @@ class Layers {
     const torch::Tensor self_logits =
         (Heads(q) * Heads(k)).sum(2) * scale + (position.select(1, 0) + time.select(1, 0));
     const torch::Tensor self = torch::silu(self_logits).unsqueeze(2) * Heads(v);
-    std::vector<torch::Tensor> partial, full;
-    for (const DenseSegment& segment : segments_) {
-      const auto keys = [&](const torch::Tensor& x) {
-        return x.narrow(0, segment.partial_begin, segment.partial_rows);
-      };
-      const auto bias = [&](const torch::Tensor& table, const torch::Tensor& buckets) {
-        return table.index_select(1, buckets.flatten())
-            .view({spec_.heads, segment.queries(), segment.partial_rows});
-      };
-      const torch::Tensor logits = HeadProducts(Queries(q, segment), keys(k), spec_.heads) * scale +
-                                   bias(position, segment.PositionBuckets()) +
-                                   bias(time, segment.TimeBuckets());
-      const torch::Tensor weight = torch::silu(logits) * segment.Visible(q.scalar_type());
-      const torch::Tensor out = HeadSums(weight, keys(v));
-      partial.push_back(out.narrow(0, 0, segment.partial_rows));
-      full.push_back(out.narrow(0, segment.partial_rows, segment.full_rows));
+    const auto bias = [](const torch::Tensor& table, const torch::Tensor& buckets) {
+      return table.index_select(1, buckets.flatten())
+          .view({table.size(0), buckets.size(0), buckets.size(1)});
+    };
+    const std::vector<torch::Tensor> q_of = QueriesOf(tiles_, q);
+    const std::vector<torch::Tensor> k_of = KeysOf(tiles_, k), v_of = KeysOf(tiles_, v);
+    std::vector<torch::Tensor> sums;
+    for (size_t t = 0; t < tiles_.size(); ++t) {
+      const torch::Tensor logits = HeadProducts(q_of[t], k_of[t], spec_.heads) * scale +
+                                   bias(position, buckets_[t].position) +
+                                   bias(time, buckets_[t].time);
+      const torch::Tensor weight = torch::silu(logits) * tiles_[t].visible.to(q.scalar_type());
+      sums.push_back(HeadSums(weight, v_of[t]));
     }
-    partial.insert(partial.end(), full.begin(), full.end());
     const double window_len = static_cast<double>(spec_.DistanceMax(0));
-    return (torch::cat(partial, 0) + self.flatten(1)) / window_len;
-  }
-
-  torch::Tensor Queries(const torch::Tensor& x, const DenseSegment& segment) const {
-    const DenseSegment& last = segments_.back();
-    const int64_t first_full = last.partial_begin + last.partial_rows;
-    return torch::cat({x.narrow(0, segment.partial_begin, segment.partial_rows),
-                       x.narrow(0, first_full + segment.full_begin, segment.full_rows)},
-                      0);
+    return (torch::cat(sums, 0) + self.flatten(1)) / window_len;
   }
 
   const ModelSpec& spec_;
   const NetWeights& w_;
   const Precision precision_;
-  const std::vector<DenseSegment> segments_;
+  std::vector<DenseTile> tiles_;  // of the partial rows, then of the full ones
+  std::vector<TileBuckets> buckets_;
 };
 
 }  // namespace
@@ -80,9 +73,7 @@ class Layers {
 torch::Tensor Hstu(const ModelSpec& spec, const NetWeights& w, Precision precision,
                    const Batch& batch, const torch::Tensor& full, const torch::Tensor& partial) {
   const Layers layers(spec, w, precision, batch);
-  const std::vector<uint32_t>& token = batch.channels[0].token;
-  const torch::Tensor event =
-      torch::tensor(std::vector<int64_t>(token.begin(), token.end()), torch::kInt64);
+  const torch::Tensor event = EventsOf(batch.channels[0]);
   torch::Tensor x = torch::cat({partial.index_select(0, event), full}, 0);
   for (int64_t layer = 0; layer < spec.layers; ++layer) x = layers.Run(layer, x);
   return LayerNormed(x.narrow(0, event.size(0), full.size(0)), w.Norm("norm"));

@@ -4,7 +4,7 @@
 #include <cmath>
 
 #include "train/dense.h"
-#include "train/dense_segments.h"
+#include "train/dense_tiles.h"
 #include "train/history_search.h"
 
 namespace grab {
@@ -101,21 +101,19 @@ torch::Tensor Found(const ModelSpec& spec, const NetWeights& w, const Pairs& pai
 torch::Tensor Weighted(const ModelSpec& spec, const Batch& batch, const torch::Tensor& q,
                        const torch::Tensor& k, const torch::Tensor& partial) {
   const double scale = 1.0 / std::sqrt(static_cast<double>(spec.d_model));
+  const std::vector<DenseTile> tiles = FullTiles(batch, 0);
+  const torch::Tensor event = EventsOf(batch.channels[0]);
+  const std::vector<torch::Tensor> q_of = QueriesOf(tiles, q);
+  const std::vector<torch::Tensor> k_of = KeysOf(tiles, k.index_select(0, event));
+  const std::vector<torch::Tensor> read_of = KeysOf(tiles, partial.index_select(0, event));
   std::vector<torch::Tensor> sums;
-  for (const DenseSegment& segment : DenseSegments(spec, batch, 0)) {
-    const torch::Tensor event = segment.events();
-    const torch::Tensor visible =
-        segment.Visible(q.scalar_type()).narrow(0, segment.partial_rows, segment.full_rows);
+  for (size_t t = 0; t < tiles.size(); ++t) {
     // One more key, which everything sees and which is worth nothing, so that no row is empty.
-    const torch::Tensor logits = HeadProducts(q.narrow(0, segment.full_begin, segment.full_rows),
-                                              k.index_select(0, event), 1)
-                                     .squeeze(0) *
-                                 scale;
-    const torch::Tensor seen = logits.masked_fill(visible == 0, -INFINITY);
-    const torch::Tensor weight =
-        torch::softmax(torch::cat({seen, torch::zeros({segment.full_rows, 1}, q.options())}, 1), 1);
-    sums.push_back(HeadSums(weight.narrow(1, 0, segment.partial_rows).unsqueeze(0),
-                            partial.index_select(0, event)));
+    const torch::Tensor logits = HeadProducts(q_of[t], k_of[t], 1).squeeze(0) * scale;
+    const torch::Tensor seen = logits.masked_fill(tiles[t].visible == 0, -INFINITY);
+    const torch::Tensor none = torch::zeros({tiles[t].query_rows, 1}, q.options());
+    const torch::Tensor weight = torch::softmax(torch::cat({seen, none}, 1), 1);
+    sums.push_back(HeadSums(weight.narrow(1, 0, tiles[t].key_rows).unsqueeze(0), read_of[t]));
   }
   return torch::cat(sums, 0);
 }

@@ -1,15 +1,18 @@
-// The attention of the zoo against loops in f64: products of heads and their gradients, and DIN's
-// unit as the paper writes it, which is computed in parts.
+// The attention of the zoo against loops in f64: products of heads and their gradients, DIN's unit
+// as the paper writes it, which is computed in parts, and HSTU pair by pair, which is in tiles.
 #include <gtest/gtest.h>
 #include <torch/autograd.h>
 
 #include <cmath>
 
+#include "absl/strings/str_cat.h"
+#include "kernels/rab_buckets.h"
 #include "support/net_weights.h"
 #include "support/random_model.h"
 #include "support/random_world.h"
 #include "train/dense.h"
 #include "train/history_search.h"
+#include "train/hstu.h"
 #include "train/target_attention.h"
 
 namespace grab {
@@ -192,6 +195,133 @@ TEST(Din, UnitEqualsThePapers) {
       }
       for (const torch::ScalarType type : {torch::kFloat64, torch::kFloat32}) {
         CheckUnit(batch, model, type, seed);
+      }
+    }
+  }
+}
+
+// HSTU pair by pair, as section 3 of its paper writes it.
+class NaiveHstu {
+ public:
+  NaiveHstu(const ModelSpec& spec, const NetWeights& w, const Batch& batch, int64_t window_len)
+      : spec_(spec),
+        w_(w),
+        batch_(batch),
+        rows_(batch.channels[0]),
+        window_len_(window_len),
+        position_(PositionBuckets(spec.position_buckets, window_len)),
+        bounds_ms_(TimeBoundsMs(spec.time_buckets, spec.time_max_s)) {}
+
+  // Over the channel's partial rows, then the full ones.
+  torch::Tensor Run(const torch::Tensor& full, const torch::Tensor& partial) const {
+    std::vector<torch::Tensor> tokens;
+    for (const uint32_t token : rows_.token) tokens.push_back(partial[token]);
+    for (int64_t f = 0; f < full.size(0); ++f) tokens.push_back(full[f]);
+    torch::Tensor x = torch::stack(tokens);
+    for (int64_t layer = 0; layer < spec_.layers; ++layer) {
+      const std::string prefix = absl::StrCat("layer.", layer, ".");
+      const torch::Tensor uvqk = torch::silu(Linear(prefix + "uvqk", Norm(prefix + "norm", x)));
+      const torch::Tensor gated = uvqk.narrow(1, 0, spec_.d_model) *
+                                  Norm(prefix + "attention.norm", Attended(prefix, uvqk));
+      x = x + Linear(prefix + "out", gated);
+    }
+    return Norm("norm", x.narrow(0, PartialRows(), full.size(0)));
+  }
+
+ private:
+  int64_t PartialRows() const { return static_cast<int64_t>(rows_.token.size()); }
+  torch::Tensor Of(const std::string& name) const { return w_[name].detach().to(torch::kFloat64); }
+  torch::Tensor Linear(const std::string& name, const torch::Tensor& x) const {
+    return torch::matmul(x, Of(name + ".weight").t()) + Of(name + ".bias");
+  }
+  torch::Tensor Norm(const std::string& name, const torch::Tensor& x) const {
+    const torch::Tensor off = x - x.mean(1, true);
+    const torch::Tensor variance = (off * off).mean(1, true);
+    return off / torch::sqrt(variance + 1e-5) * Of(name + ".scale") + Of(name + ".shift");
+  }
+
+  torch::Tensor Attended(const std::string& prefix, const torch::Tensor& uvqk) const {
+    torch::Tensor out = torch::zeros({uvqk.size(0), spec_.d_model}, torch::kFloat64);
+    const torch::Tensor position = Of(prefix + "position"), time = Of(prefix + "time");
+    const auto value = uvqk.accessor<double, 2>();
+    const auto position_bias = position.accessor<double, 3>();
+    const auto time_bias = time.accessor<double, 3>();
+    auto to = out.accessor<double, 2>();
+    const int64_t d = spec_.d_model, width = d / spec_.heads;
+    const auto add = [&](int64_t row, int64_t key, int64_t position_bucket, int64_t time_bucket) {
+      for (int64_t h = 0; h < spec_.heads; ++h) {
+        double logit = 0.0;
+        for (int64_t c = h * width; c < (h + 1) * width; ++c) {
+          logit += value[row][2 * d + c] * value[key][3 * d + c];
+        }
+        logit = logit / std::sqrt(static_cast<double>(width)) +
+                position_bias[h][position_bucket][0] + time_bias[h][time_bucket][0];
+        const double weight = logit / (1.0 + std::exp(-logit)) / static_cast<double>(window_len_);
+        for (int64_t c = h * width; c < (h + 1) * width; ++c)
+          to[row][c] += weight * value[key][d + c];
+      }
+    };
+    for (int64_t row = 0; row < uvqk.size(0); ++row) {
+      const auto full = static_cast<size_t>(row - PartialRows());
+      const bool partial = row < PartialRows();
+      const auto own = static_cast<size_t>(row);
+      const int64_t begin = partial ? rows_.partial_begin[own] : rows_.full_begin[full];
+      const int64_t end = partial ? row : rows_.full_end[full];
+      const int64_t now_ms = partial ? rows_.key_time_ms[own] : batch_.request_time_ms[full];
+      for (int64_t key = begin; key < end; ++key) {
+        add(row, key, position_[static_cast<size_t>(end - key)],
+            TimeBucket(bounds_ms_.data(), static_cast<int64_t>(bounds_ms_.size()),
+                       now_ms - rows_.key_time_ms[static_cast<size_t>(key)]));
+      }
+      add(row, row, 0, 0);
+    }
+    return out;
+  }
+
+  const ModelSpec& spec_;
+  const NetWeights& w_;
+  const Batch& batch_;
+  const ChannelBatch& rows_;
+  const int64_t window_len_;
+  const std::vector<uint16_t> position_;
+  const std::vector<int64_t> bounds_ms_;
+};
+
+void CheckHstu(const Batch& batch, const Model& model, int64_t window_len, torch::ScalarType type,
+               uint64_t seed) {
+  torch::NoGradGuard no_grad;
+  const ModelSpec& spec = model.spec;
+  const Net net(spec, 1, type);
+  testing::CopyWeights(model, net);
+  Rng rng(seed);
+  const torch::Tensor full = Normals(rng, {batch.full.rows, spec.d_model}, type);
+  const torch::Tensor partial = Normals(rng, {batch.partial.rows, spec.d_model}, type);
+  const torch::Tensor found = Hstu(spec, net.w(), Precision::kF32, batch, full, partial);
+  const torch::Tensor expected = NaiveHstu(spec, net.w(), batch, window_len)
+                                     .Run(full.to(torch::kFloat64), partial.to(torch::kFloat64));
+  ASSERT_EQ(found.sizes(), expected.sizes());
+  // Two layers with a norm of few columns each, which carries rounding on.
+  const double tolerance = type == torch::kFloat64 ? 1e-11 : 2e-4;
+  const torch::Tensor off = found.to(torch::kFloat64) - expected;
+  EXPECT_LE(off.abs().max().item<double>(), tolerance);
+}
+
+// No history, less than a tile of it, and several tiles; windows below and above a tile's rows.
+TEST(Hstu, EqualsItsFormula) {
+  for (uint64_t seed = 1; seed <= 3; ++seed) {
+    for (const int64_t window_len : {4, 100}) {
+      Config config = testing::MakeConfig();
+      config.hstu.model.channels[0].window_len = window_len;
+      const Model model = testing::MakeModel(config, ModelKind::kHstu, seed);
+      for (const int events : {1, 30, 300}) {
+        SCOPED_TRACE(::testing::Message()
+                     << "seed " << seed << ", window " << window_len << ", events " << events);
+        const Batch batch = testing::PackAll(
+            model.spec, testing::MakeBlock(model.spec.tokens.schema, seed, 4, events));
+        ASSERT_GT(batch.full.rows, 0u);
+        for (const torch::ScalarType type : {torch::kFloat64, torch::kFloat32}) {
+          CheckHstu(batch, model, window_len, type, seed);
+        }
       }
     }
   }
