@@ -36,23 +36,23 @@ class Pool {
  public:
   void* Take(size_t bytes) {
     const int size_class = SizeClass(bytes);
-    const auto size = static_cast<int64_t>(ClassBytes(size_class));
     {
       const std::lock_guard lock(mutex_);
-      in_use_ += size;
-      peak_ = std::max(peak_, in_use_);
-      most_ = std::max(most_, in_use_);
-      std::vector<void*>& free = free_[static_cast<size_t>(size_class)];
-      if (!free.empty()) {
+      for (int c = size_class; c <= std::min(size_class + kClassesAbove, kClasses - 1); ++c) {
+        std::vector<void*>& free = free_[static_cast<size_t>(c)];
+        if (free.empty()) continue;
         void* block = free.back();
         free.pop_back();
+        const auto size = static_cast<int64_t>(ClassBytes(c));
         kept_ -= size;
+        Use(size);
         return block;
       }
+      Use(static_cast<int64_t>(ClassBytes(size_class)));
     }
     // The class stands in front of the data, in a line of its own to keep the data aligned.
     void* memory = nullptr;
-    if (posix_memalign(&memory, kLine, static_cast<size_t>(size) + kLine) != 0) {
+    if (posix_memalign(&memory, kLine, ClassBytes(size_class) + kLine) != 0) {
       throw std::bad_alloc();  // what libtorch expects of an allocator
     }
     *static_cast<int*>(memory) = size_class;
@@ -83,6 +83,15 @@ class Pool {
 
  private:
   static constexpr size_t kLine = 64;
+  // A tensor may stand in a block of up to half as much again: sizes that follow the data, as those
+  // of pairs of candidates and events do, hardly ever come back just so.
+  static constexpr int kClassesAbove = 4;
+
+  void Use(int64_t size) {
+    in_use_ += size;
+    peak_ = std::max(peak_, in_use_);
+    most_ = std::max(most_, in_use_);
+  }
 
   // All of them: which sizes will not come back is not known, and those that do come back soon.
   void FreeKept() {

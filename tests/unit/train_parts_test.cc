@@ -134,8 +134,8 @@ TEST(LabelLoss, AveragesEachTaskOverItsKnownLabels) {
               2.0 * (bce(0.3, 1) + bce(-0.2, 0)) / 2, 1e-12);
 }
 
-// Counts are of whole blocks, at most an eighth (and 512 bytes) more than the tensor. Last, as the
-// allocator stays.
+// Counts are of whole blocks: of new ones at most an eighth (and 512 bytes) more than the tensor.
+// Last, as the allocator stays.
 TEST(TensorMemory, CountsTensorsAndKeepsTheirBlocks) {
   InstallTensorMemory();
   ResetTensorMemoryPeak();
@@ -157,6 +157,13 @@ TEST(TensorMemory, CountsTensorsAndKeepsTheirBlocks) {
     EXPECT_GE(ReadTensorMemory().peak - before, 4 * n);
   }
   torch::empty({0}, torch::kFloat32);
+  // The last block also holds what is a little smaller, and is counted whole; not what is much so.
+  const void* place = torch::empty({1 << 20}, torch::kFloat32).data_ptr();
+  const torch::Tensor smaller = torch::empty({(1 << 20) * 7 / 10}, torch::kFloat32);
+  EXPECT_EQ(smaller.data_ptr(), place);
+  EXPECT_EQ(ReadTensorMemory().in_use - before, 4 << 20);
+  const void* freed = torch::empty({1 << 20}, torch::kFloat32).data_ptr();
+  EXPECT_NE(torch::empty({(1 << 20) * 6 / 10}, torch::kFloat32).data_ptr(), freed);
 }
 
 TEST(Net, InitialWeightsDependOnTheSeedAlone) {
