@@ -138,9 +138,4 @@ std::vector<torch::Tensor> KeysOf(const std::vector<DenseTile>& tiles, const tor
   return x.index_select(0, torch::tensor(rows, torch::kInt64)).split_with_sizes(sizes, 0);
 }
 
-torch::Tensor EventsOf(const ChannelBatch& channel) {
-  return torch::tensor(std::vector<int64_t>(channel.token.begin(), channel.token.end()),
-                       torch::kInt64);
-}
-
 }  // namespace grab

@@ -38,7 +38,4 @@ std::vector<torch::Tensor> QueriesOf(const std::vector<DenseTile>& tiles, const 
 // x's rows of each tile's keys: x [partial rows of the channel, or more, ...].
 std::vector<torch::Tensor> KeysOf(const std::vector<DenseTile>& tiles, const torch::Tensor& x);
 
-// Batch::partial's row of every partial row of the channel, int64.
-torch::Tensor EventsOf(const ChannelBatch& channel);
-
 }  // namespace grab

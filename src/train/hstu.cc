@@ -4,6 +4,7 @@
 
 #include "train/dense.h"
 #include "train/dense_tiles.h"
+#include "train/ops.h"
 
 namespace grab {
 namespace {
@@ -73,10 +74,10 @@ class Layers {
 torch::Tensor Hstu(const ModelSpec& spec, const NetWeights& w, Precision precision,
                    const Batch& batch, const torch::Tensor& full, const torch::Tensor& partial) {
   const Layers layers(spec, w, precision, batch);
-  const torch::Tensor event = EventsOf(batch.channels[0]);
-  torch::Tensor x = torch::cat({partial.index_select(0, event), full}, 0);
+  const torch::Tensor events = RowsOfChannel(batch.channels[0], partial);
+  torch::Tensor x = torch::cat({events, full}, 0);
   for (int64_t layer = 0; layer < spec.layers; ++layer) x = layers.Run(layer, x);
-  return LayerNormed(x.narrow(0, event.size(0), full.size(0)), w.Norm("norm"));
+  return LayerNormed(x.narrow(0, events.size(0), full.size(0)), w.Norm("norm"));
 }
 
 }  // namespace grab

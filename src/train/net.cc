@@ -63,9 +63,7 @@ std::vector<torch::Tensor> Net::Channels(const Batch& batch, const torch::Tensor
   std::vector<torch::Tensor> full_state(count, full);
   for (size_t c = 0; c < count; ++c) {
     rows.push_back(std::make_shared<const ChannelRows>(spec_, batch, c));
-    const std::vector<uint32_t>& token = batch.channels[c].token;
-    const std::vector<int64_t> index(token.begin(), token.end());
-    partial_state.push_back(partial.index_select(0, torch::tensor(index, torch::kInt64)));
+    partial_state.push_back(RowsOfChannel(batch.channels[c], partial));
   }
   for (int64_t layer = 0; layer < spec_.layers; ++layer) {
     const bool partial_asks = histories || layer + 1 < spec_.layers;

@@ -280,6 +280,11 @@ torch::Tensor PoolRows(RowPairs pairs, const torch::Tensor& table) {
   return PoolRowsFunction::apply(std::move(pairs), table);
 }
 
+torch::Tensor RowsOfChannel(const ChannelBatch& channel, const torch::Tensor& x) {
+  const std::vector<int64_t> rows(channel.token.begin(), channel.token.end());
+  return x.index_select(0, torch::tensor(rows, torch::kInt64));
+}
+
 torch::Tensor RabAttention(const std::shared_ptr<const ChannelRows>& rows, const torch::Tensor& q,
                            const torch::Tensor& kv, const torch::Tensor& codebook_position,
                            const torch::Tensor& codebook_time,

@@ -7,6 +7,7 @@
 #include <memory>
 #include <vector>
 
+#include "batch/batch.h"
 #include "embedding/lookup.h"
 #include "model/channel_rows.h"
 #include "tokens/tokeniser.h"
@@ -32,6 +33,9 @@ struct RowPairs {
 
 // table [*, width], f32 or f64. Returns [rows, width].
 torch::Tensor PoolRows(RowPairs pairs, const torch::Tensor& table);
+
+// The rows of a channel's partial tokens: x [rows of Batch::partial, ...].
+torch::Tensor RowsOfChannel(const ChannelBatch& channel, const torch::Tensor& x);
 
 // RAB attention over a channel (kernels/rab_attention.h).
 //   q   [queries, d], the last `queries` rows of the channel;  kv [rows, 2 d], keys then values

@@ -6,6 +6,7 @@
 #include "train/dense.h"
 #include "train/dense_tiles.h"
 #include "train/history_search.h"
+#include "train/ops.h"
 
 namespace grab {
 namespace {
@@ -102,10 +103,10 @@ torch::Tensor Weighted(const ModelSpec& spec, const Batch& batch, const torch::T
                        const torch::Tensor& k, const torch::Tensor& partial) {
   const double scale = 1.0 / std::sqrt(static_cast<double>(spec.d_model));
   const std::vector<DenseTile> tiles = FullTiles(batch, 0);
-  const torch::Tensor event = EventsOf(batch.channels[0]);
+  const ChannelBatch& channel = batch.channels[0];
   const std::vector<torch::Tensor> q_of = QueriesOf(tiles, q);
-  const std::vector<torch::Tensor> k_of = KeysOf(tiles, k.index_select(0, event));
-  const std::vector<torch::Tensor> read_of = KeysOf(tiles, partial.index_select(0, event));
+  const std::vector<torch::Tensor> k_of = KeysOf(tiles, RowsOfChannel(channel, k));
+  const std::vector<torch::Tensor> read_of = KeysOf(tiles, RowsOfChannel(channel, partial));
   std::vector<torch::Tensor> sums;
   for (size_t t = 0; t < tiles.size(); ++t) {
     // One more key, which everything sees and which is worth nothing, so that no row is empty.

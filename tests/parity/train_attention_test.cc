@@ -257,8 +257,9 @@ class NaiveHstu {
         logit = logit / std::sqrt(static_cast<double>(width)) +
                 position_bias[h][position_bucket][0] + time_bias[h][time_bucket][0];
         const double weight = logit / (1.0 + std::exp(-logit)) / static_cast<double>(window_len_);
-        for (int64_t c = h * width; c < (h + 1) * width; ++c)
+        for (int64_t c = h * width; c < (h + 1) * width; ++c) {
           to[row][c] += weight * value[key][d + c];
+        }
       }
     };
     for (int64_t row = 0; row < uvqk.size(0); ++row) {

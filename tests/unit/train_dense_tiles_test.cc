@@ -1,7 +1,6 @@
 // Every query is in one tile, in order; of a tile's pairs just those are visible that the batch's
 // ranges say, their buckets are those of their distance and age, and none is left out of the tile.
-// Over histories of no rows, of fewer and of many more than a tile's, of windows below and above
-// it.
+// Over histories of no rows, of fewer and of many more than a tile's, windows below and above that.
 #include <gtest/gtest.h>
 
 #include "kernels/rab_buckets.h"
@@ -64,7 +63,7 @@ void CheckTile(const Expected& expected, const DenseTile& tile, const TileBucket
   }
 }
 
-// The tiles of a kind of rows, of which there are `rows` from the channel's row `first` on.
+// The tiles of the channel's partial rows or, with `full`, of the batch's full rows.
 void CheckTiles(const Expected& expected, const std::vector<DenseTile>& tiles, bool full) {
   const int64_t first = full ? expected.partial_rows() : 0;
   const auto& offsets = full ? expected.batch.full_offsets : expected.rows().segment_offsets;
