@@ -1,5 +1,6 @@
 // The attention of the zoo against loops in f64: products of heads and their gradients, DIN's unit
-// as the paper writes it, which is computed in parts, and HSTU pair by pair, which is in tiles.
+// as the paper writes it, which is computed in parts, HSTU and SIM's soft read pair by pair, which
+// are in tiles, and the attention over found events candidate by candidate.
 #include <gtest/gtest.h>
 #include <torch/autograd.h>
 
@@ -157,13 +158,23 @@ torch::Tensor NaiveUnit(const NetWeights& w, const HistoryPairs& pairs, const to
   return sum;
 }
 
+// A net of the model's weights and random tokens for it.
+struct NetAndTokens {
+  NetAndTokens(const Batch& batch, const Model& model, torch::ScalarType type, uint64_t seed)
+      : net(model.spec, 1, type) {
+    testing::CopyWeights(model, net);
+    Rng rng(seed);
+    full = Normals(rng, {batch.full.rows, model.spec.d_model}, type);
+    partial = Normals(rng, {batch.partial.rows, model.spec.d_model}, type);
+  }
+  Net net;
+  torch::Tensor full, partial;
+};
+
 void CheckUnit(const Batch& batch, const Model& model, torch::ScalarType type, uint64_t seed) {
   const ModelSpec& spec = model.spec;
-  const Net net(spec, 1, type);
-  testing::CopyWeights(model, net);
-  Rng rng(seed);
-  const torch::Tensor full = Normals(rng, {batch.full.rows, spec.d_model}, type).requires_grad_();
-  const torch::Tensor partial = Normals(rng, {batch.partial.rows, spec.d_model}, type);
+  const auto [net, full, partial] = NetAndTokens(batch, model, type, seed);
+  full.requires_grad_();
   const BatchLookup lookup = Lookup(spec.tokens).Find(batch, model.tables);
   const torch::Tensor inputs =
       TargetAttention(spec, net.w(), Precision::kF32, batch, lookup, {{}, full}, {{}, partial})
@@ -200,12 +211,30 @@ TEST(Din, UnitEqualsThePapers) {
   }
 }
 
+// The weights of a net in f64, and its smallest parts as formulas.
+class NaiveParts {
+ public:
+  explicit NaiveParts(const NetWeights& w) : w_(w) {}
+  torch::Tensor Of(const std::string& name) const { return w_[name].detach().to(torch::kFloat64); }
+  torch::Tensor Linear(const std::string& name, const torch::Tensor& x) const {
+    return torch::matmul(x, Of(name + ".weight").t()) + Of(name + ".bias");
+  }
+  torch::Tensor Norm(const std::string& name, const torch::Tensor& x) const {
+    const torch::Tensor off = x - x.mean(1, true);
+    const torch::Tensor variance = (off * off).mean(1, true);
+    return off / torch::sqrt(variance + 1e-5) * Of(name + ".scale") + Of(name + ".shift");
+  }
+
+ private:
+  const NetWeights& w_;
+};
+
 // HSTU pair by pair, as section 3 of its paper writes it.
 class NaiveHstu {
  public:
   NaiveHstu(const ModelSpec& spec, const NetWeights& w, const Batch& batch, int64_t window_len)
       : spec_(spec),
-        w_(w),
+        parts_(w),
         batch_(batch),
         rows_(batch.channels[0]),
         window_len_(window_len),
@@ -220,29 +249,21 @@ class NaiveHstu {
     torch::Tensor x = torch::stack(tokens);
     for (int64_t layer = 0; layer < spec_.layers; ++layer) {
       const std::string prefix = absl::StrCat("layer.", layer, ".");
-      const torch::Tensor uvqk = torch::silu(Linear(prefix + "uvqk", Norm(prefix + "norm", x)));
+      const torch::Tensor uvqk =
+          torch::silu(parts_.Linear(prefix + "uvqk", parts_.Norm(prefix + "norm", x)));
       const torch::Tensor gated = uvqk.narrow(1, 0, spec_.d_model) *
-                                  Norm(prefix + "attention.norm", Attended(prefix, uvqk));
-      x = x + Linear(prefix + "out", gated);
+                                  parts_.Norm(prefix + "attention.norm", Attended(prefix, uvqk));
+      x = x + parts_.Linear(prefix + "out", gated);
     }
-    return Norm("norm", x.narrow(0, PartialRows(), full.size(0)));
+    return parts_.Norm("norm", x.narrow(0, PartialRows(), full.size(0)));
   }
 
  private:
   int64_t PartialRows() const { return static_cast<int64_t>(rows_.token.size()); }
-  torch::Tensor Of(const std::string& name) const { return w_[name].detach().to(torch::kFloat64); }
-  torch::Tensor Linear(const std::string& name, const torch::Tensor& x) const {
-    return torch::matmul(x, Of(name + ".weight").t()) + Of(name + ".bias");
-  }
-  torch::Tensor Norm(const std::string& name, const torch::Tensor& x) const {
-    const torch::Tensor off = x - x.mean(1, true);
-    const torch::Tensor variance = (off * off).mean(1, true);
-    return off / torch::sqrt(variance + 1e-5) * Of(name + ".scale") + Of(name + ".shift");
-  }
-
   torch::Tensor Attended(const std::string& prefix, const torch::Tensor& uvqk) const {
     torch::Tensor out = torch::zeros({uvqk.size(0), spec_.d_model}, torch::kFloat64);
-    const torch::Tensor position = Of(prefix + "position"), time = Of(prefix + "time");
+    const torch::Tensor position = parts_.Of(prefix + "position"),
+                        time = parts_.Of(prefix + "time");
     const auto value = uvqk.accessor<double, 2>();
     const auto position_bias = position.accessor<double, 3>();
     const auto time_bias = time.accessor<double, 3>();
@@ -280,7 +301,7 @@ class NaiveHstu {
   }
 
   const ModelSpec& spec_;
-  const NetWeights& w_;
+  const NaiveParts parts_;
   const Batch& batch_;
   const ChannelBatch& rows_;
   const int64_t window_len_;
@@ -288,17 +309,12 @@ class NaiveHstu {
   const std::vector<int64_t> bounds_ms_;
 };
 
-void CheckHstu(const Batch& batch, const Model& model, int64_t window_len, torch::ScalarType type,
-               uint64_t seed) {
+void CheckHstu(const Batch& batch, const Model& model, torch::ScalarType type, uint64_t seed) {
   torch::NoGradGuard no_grad;
   const ModelSpec& spec = model.spec;
-  const Net net(spec, 1, type);
-  testing::CopyWeights(model, net);
-  Rng rng(seed);
-  const torch::Tensor full = Normals(rng, {batch.full.rows, spec.d_model}, type);
-  const torch::Tensor partial = Normals(rng, {batch.partial.rows, spec.d_model}, type);
+  const auto [net, full, partial] = NetAndTokens(batch, model, type, seed);
   const torch::Tensor found = Hstu(spec, net.w(), Precision::kF32, batch, full, partial);
-  const torch::Tensor expected = NaiveHstu(spec, net.w(), batch, window_len)
+  const torch::Tensor expected = NaiveHstu(spec, net.w(), batch, spec.channels[0].plan.window_len)
                                      .Run(full.to(torch::kFloat64), partial.to(torch::kFloat64));
   ASSERT_EQ(found.sizes(), expected.sizes());
   // Two layers with a norm of few columns each, which carries rounding on.
@@ -307,26 +323,122 @@ void CheckHstu(const Batch& batch, const Model& model, int64_t window_len, torch
   EXPECT_LE(off.abs().max().item<double>(), tolerance);
 }
 
-// No history, less than a tile of it, and several tiles; windows below and above a tile's rows.
-TEST(Hstu, EqualsItsFormula) {
+// Checks a model without history, with less than a tile of it and with several tiles; with windows
+// below and above a tile's rows. Of a model that searches there is nothing to choose, which has a
+// test of its own (unit/train_history_search_test).
+void ForHistories(ModelKind kind, const auto& check) {
   for (uint64_t seed = 1; seed <= 3; ++seed) {
     for (const int64_t window_len : {4, 100}) {
       Config config = testing::MakeConfig();
-      config.hstu.model.channels[0].window_len = window_len;
-      const Model model = testing::MakeModel(config, ModelKind::kHstu, seed);
+      for (ModelConfig* model : {&config.sim.model, &config.hstu.model}) {
+        model->channels[0].window_len = window_len;
+        model->search.found = window_len;
+      }
+      const Model model = testing::MakeModel(config, kind, seed);
       for (const int events : {1, 30, 300}) {
         SCOPED_TRACE(::testing::Message()
                      << "seed " << seed << ", window " << window_len << ", events " << events);
         const Batch batch = testing::PackAll(
             model.spec, testing::MakeBlock(model.spec.tokens.schema, seed, 4, events));
         ASSERT_GT(batch.full.rows, 0u);
+        if (events > 1) {
+          ASSERT_GT(batch.channels[0].token.size(), 20u);
+        }
         for (const torch::ScalarType type : {torch::kFloat64, torch::kFloat32}) {
-          CheckHstu(batch, model, window_len, type, seed);
+          check(batch, model, type, seed);
         }
       }
     }
   }
 }
+
+TEST(Hstu, EqualsItsFormula) { ForHistories(ModelKind::kHstu, CheckHstu); }
+
+// A softmax over logits [keys, heads] and its sum of values [keys, heads, width].
+torch::Tensor NaiveSoftmaxSum(const torch::Tensor& logits, const torch::Tensor& values) {
+  const torch::Tensor e = torch::exp(logits - std::get<0>(logits.max(0)));
+  return ((e / e.sum(0)).unsqueeze(2) * values).sum(0);
+}
+
+// Multi-head attention of each candidate over its pairs, with bias by age and feedback.
+torch::Tensor NaiveFound(const ModelSpec& spec, const NaiveParts& w, const HistoryPairs& pairs,
+                         const torch::Tensor& full, const torch::Tensor& partial) {
+  const int64_t d = spec.d_model, width = spec.head_width();
+  const torch::Tensor q = w.Linear("found.query", w.Norm("found.norm", full));
+  const torch::Tensor kv = w.Linear("found.key_value", w.Norm("found.norm", partial));
+  const torch::Tensor time = w.Of("found.time"), action = w.Of("found.action");
+  const auto heads = [&](const torch::Tensor& row) { return row.view({spec.heads, width}); };
+  torch::Tensor read = torch::zeros({full.size(0), d}, torch::kFloat64);
+  for (int64_t f = 0; f < full.size(0); ++f) {
+    std::vector<torch::Tensor> logits, values;
+    for (size_t p = 0; p < pairs.candidate.size(); ++p) {
+      if (pairs.candidate[p] != f) continue;
+      const torch::Tensor event = kv[pairs.event[p]];
+      const torch::Tensor product = (heads(q[f]) * heads(event.narrow(0, 0, d))).sum(1);
+      logits.push_back(product / std::sqrt(static_cast<double>(width)) +
+                       time.select(2, 0).select(1, pairs.time_bucket[p]) +
+                       action.select(2, 0).select(1, pairs.action[p]));
+      values.push_back(heads(event.narrow(0, d, d)));
+    }
+    if (!logits.empty()) {
+      read[f] = NaiveSoftmaxSum(torch::stack(logits), torch::stack(values)).view({d});
+    }
+  }
+  return w.Linear("found.out", read);
+}
+
+// The logits by which SIM's soft search learns: every visible event by the softmax of its product
+// with the candidate, beside one key of logit 0 that is worth nothing.
+torch::Tensor NaiveSearchLogits(const ModelSpec& spec, const NaiveParts& w, const Batch& batch,
+                                const torch::Tensor& full, const torch::Tensor& partial) {
+  const int64_t d = spec.d_model;
+  const torch::Tensor query = w.Linear("search.query", full);
+  const torch::Tensor key = w.Linear("search.key", partial);
+  const ChannelBatch& rows = batch.channels[0];
+  std::vector<torch::Tensor> reads;
+  for (int64_t f = 0; f < full.size(0); ++f) {
+    std::vector<torch::Tensor> logits = {torch::zeros({1}, torch::kFloat64)};
+    std::vector<torch::Tensor> values = {torch::zeros({1, d}, torch::kFloat64)};
+    const auto candidate = static_cast<size_t>(f);
+    for (int32_t row = rows.full_begin[candidate]; row < rows.full_end[candidate]; ++row) {
+      const int64_t event = rows.token[static_cast<size_t>(row)];
+      const torch::Tensor product = (query[f] * key[event]).sum().view({1});
+      logits.push_back(product / std::sqrt(static_cast<double>(d)));
+      values.push_back(partial[event].view({1, d}));
+    }
+    reads.push_back(NaiveSoftmaxSum(torch::stack(logits), torch::stack(values)).view({d}));
+  }
+  torch::Tensor z = torch::cat({full, torch::stack(reads)}, 1);
+  for (size_t i = 0; i <= spec.head_hidden.size(); ++i) {
+    z = w.Linear(absl::StrCat("search.head.", i), z);
+    if (i < spec.head_hidden.size()) z = 0.5 * z * (1.0 + torch::erf(z / std::sqrt(2.0)));
+  }
+  return z;
+}
+
+void CheckSim(const Batch& batch, const Model& model, torch::ScalarType type, uint64_t seed) {
+  torch::NoGradGuard no_grad;
+  const ModelSpec& spec = model.spec;
+  const auto [net, full, partial] = NetAndTokens(batch, model, type, seed);
+  const BatchLookup lookup = Lookup(spec.tokens).Find(batch, model.tables);
+  const AttendedTarget found =
+      TargetAttention(spec, net.w(), Precision::kF32, batch, lookup, {{}, full}, {{}, partial});
+  const NaiveParts w(net.w());
+  const torch::Tensor full_f64 = full.to(torch::kFloat64);
+  const torch::Tensor partial_f64 = partial.to(torch::kFloat64);
+  // Softmaxes of sums of few columns; a norm of few columns carries rounding on.
+  const double tolerance = type == torch::kFloat64 ? 1e-12 : 1e-4;
+  const auto expect_near = [&](const torch::Tensor& x, const torch::Tensor& expected) {
+    ASSERT_EQ(x.sizes(), expected.sizes());
+    EXPECT_LE((x.to(torch::kFloat64) - expected).abs().max().item<double>(), tolerance);
+  };
+  const HistoryPairs all = LargestProducts(spec, batch, full, partial);
+  expect_near(found.inputs.narrow(1, 2 * spec.d_model, spec.d_model),
+              NaiveFound(spec, w, all, full_f64, partial_f64));
+  expect_near(found.search_logits, NaiveSearchLogits(spec, w, batch, full_f64, partial_f64));
+}
+
+TEST(Sim, ReadsEqualTheirFormulas) { ForHistories(ModelKind::kSim, CheckSim); }
 
 }  // namespace
 }  // namespace grab
