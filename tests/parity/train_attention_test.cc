@@ -260,10 +260,11 @@ class NaiveHstu {
 
  private:
   int64_t PartialRows() const { return static_cast<int64_t>(rows_.token.size()); }
+
   torch::Tensor Attended(const std::string& prefix, const torch::Tensor& uvqk) const {
     torch::Tensor out = torch::zeros({uvqk.size(0), spec_.d_model}, torch::kFloat64);
-    const torch::Tensor position = parts_.Of(prefix + "position"),
-                        time = parts_.Of(prefix + "time");
+    const torch::Tensor position = parts_.Of(prefix + "position");
+    const torch::Tensor time = parts_.Of(prefix + "time");
     const auto value = uvqk.accessor<double, 2>();
     const auto position_bias = position.accessor<double, 3>();
     const auto time_bias = time.accessor<double, 3>();
